@@ -1,0 +1,64 @@
+"""Everything this package raises on purpose.
+
+* BackfillError
+  x ConfigurationError     the settings contradict each other or are incomplete; fix them and start again
+  x UsageError             what was asked for cannot be asked for; ask differently
+  x TransientError         trying again may help
+    - RateLimited          the service told us to wait; waiting is not a try
+    - SourceUnreachable    no connection to the service; every other request will meet the same
+  x PermanentError         trying again cannot help
+    - CredentialRefused    the service refused our credential; every other request will meet the same
+    - UnexpectedResponse   the service answered something that its interface does not allow
+    - IncompleteRead       the service says that it holds more than it let us read
+  x RejectedRecord         one record is bad; quarantine it and go on
+
+A message is one sentence or two: what happened, where, and what to do next. It never holds a secret.
+"""
+
+
+class BackfillError(Exception):
+    """Anything that this package raises on purpose; `str()` of it is fit for a user's eyes."""
+
+
+class ConfigurationError(BackfillError):
+    """The settings contradict each other or are incomplete."""
+
+
+class UsageError(BackfillError):
+    """What was asked for does not exist or makes no sense."""
+
+
+class TransientError(BackfillError):
+    """Trying again may help."""
+
+
+class RateLimited(TransientError):
+    """The service told us to wait."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceUnreachable(TransientError):
+    """No connection to the service could be made, or it broke each time."""
+
+
+class PermanentError(BackfillError):
+    """Trying again cannot help."""
+
+
+class CredentialRefused(PermanentError):
+    """The service refused our credential (401 or 403)."""
+
+
+class UnexpectedResponse(PermanentError):
+    """The service answered something that its interface does not allow."""
+
+
+class IncompleteRead(PermanentError):
+    """The service says that it holds more than it let us read."""
+
+
+class RejectedRecord(BackfillError):
+    """One record does not fit; the reason is in words."""
