@@ -1,0 +1,198 @@
+"""The raw layer of the lake: one Parquet file for each day of a tenant's table.
+
+Here belongs how rows become a file and how a file gains rows. A file only ever gains knowledge: what it holds is
+merged with what was read, keyed by (id, version). What a row means belongs to the domain.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from backfill_assets.core.source import ColumnType
+from backfill_assets.errors import PermanentError
+
+OURS = "_backfill_"
+"""Columns with this prefix are added by us; no record may bring one."""
+
+ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
+    ColumnType.INTEGER: pa.int64(),
+    ColumnType.NUMBER: pa.float64(),
+    ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    ColumnType.DATE: pa.date32(),
+    ColumnType.STRING: pa.string(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawTable:
+    """Where one tenant's table lies, and what identifies a row in it (flattened column names)."""
+
+    tenant: str
+    service: str
+    table: str
+    id_column: str
+    version_column: str
+    types: Mapping[str, ColumnType]
+
+    def schema(self, names: Sequence[str]) -> pa.Schema:
+        """Declared columns first and typed, then the others by name as strings, ours last."""
+        declared = [name for name in self.types if name in names]
+        others = sorted(name for name in names if name not in self.types)
+        others.sort(key=lambda name: name.startswith(OURS))
+        kinds = [(name, self.types.get(name, ColumnType.STRING)) for name in (*declared, *others)]
+        return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in kinds])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What merging rows into a day's file came to; `bytes` is the size of the file afterwards."""
+
+    rows_added: int
+    rows_changed: int
+    bytes: int
+
+
+class RawLake:
+    """Raw files below a local folder.
+
+    `lock` serialises the processes that merge into one file. A file is replaced atomically, and reaches the disk
+    before the replacement does, so that no moment exists in which it is missing or half written.
+    """
+
+    def __init__(self, root: Path, *, lock: Callable[[str], AbstractContextManager[None]]) -> None:
+        self._root = root
+        self._lock = lock
+
+    def folder(self, table: RawTable) -> Path:
+        """The folder that holds the table's files."""
+        return self._root / table.tenant / "raw" / table.service / table.table
+
+    def path(self, table: RawTable, day: date) -> Path:
+        """The file of one day, named by the moment at which the day begins."""
+        begins = datetime.combine(day, time(), tzinfo=UTC)
+        return self.folder(table) / begins.strftime("%Y-%m-%dT%H:%M:%S.%fZ.parquet")
+
+    def oldest_write(self, tenant: str, service: str) -> datetime | None:
+        """When the oldest file of a tenant's service was written; None where there is none."""
+        files = (self._root / tenant / "raw" / service).glob("*/*.parquet")
+        oldest = min((file.stat().st_mtime for file in files), default=None)
+        return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+
+    def merge(self, table: RawTable, day: date, rows: Sequence[Mapping[str, Any]]) -> Merged:
+        """Add rows to the day's file; a file that already holds all of them is not touched.
+
+        A version that the file holds keeps the `_backfill_*` values of the run that stored it.
+        """
+        path = self.path(table, day)
+        names = {name for row in rows for name in row}
+        fetched = pa.Table.from_pylist([dict(row) for row in rows], schema=table.schema(sorted(names)))
+        with self._lock(f"lake:{path.relative_to(self._root)}"):
+            if not path.exists():
+                return self._write(path, _sorted(table, fetched), added=len(fetched), changed=0)
+            stored = _read(path)
+            merged, added, changed = _merge(table, stored, fetched, path)
+            if not added and not changed:
+                return Merged(rows_added=0, rows_changed=0, bytes=path.stat().st_size)
+            return self._write(path, merged, added=added, changed=changed)
+
+    def versions(self, table: RawTable) -> Iterator[tuple[Any, datetime]]:
+        """Every (id, version) that the table's files hold, day by day."""
+        for path in sorted(self.folder(table).glob("*.parquet")):
+            file = _read(path, [table.id_column, table.version_column])
+            yield from zip(*(column.to_pylist() for column in file.columns), strict=True)
+
+    def _write(self, path: Path, content: pa.Table, *, added: int, changed: int) -> Merged:
+        try:
+            size = self._replace(path, content)
+        except OSError as error:
+            raise PermanentError(
+                f"{path} could not be written ({error.strerror}); make room or give the right to write, then rerun"
+            ) from error
+        return Merged(rows_added=added, rows_changed=changed, bytes=size)
+
+    def _replace(self, path: Path, content: pa.Table) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The lock is held, so one name is enough, and what a killed process left is overwritten.
+        draft = path.with_suffix(".draft")
+        with draft.open("wb") as file:
+            pq.write_table(content, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        size = draft.stat().st_size
+        draft.replace(path)
+        return size
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=columns)
+
+
+def _merge(table: RawTable, stored: pa.Table, fetched: pa.Table, path: Path) -> tuple[pa.Table, int, int]:
+    schema = table.schema(sorted({*stored.column_names, *fetched.column_names}))
+    old, new = _conform(stored, schema, path), _conform(fetched, schema, path)
+    positions = {key: index for index, key in enumerate(_keys(table, old))}
+    pairs = [(positions.get(key), index) for index, key in enumerate(_keys(table, new))]
+    changed = _changed(old, new, [(i, j) for i, j in pairs if i is not None], set(fetched.column_names))
+    added = [j for i, j in pairs if i is None]
+    both = pa.concat_tables([old, new])
+    kept = list(range(len(old))) + [len(old) + j for j in added]
+    known = [changed.get(i, -1) for i in range(len(old))]
+    current = [len(old) + j if j >= 0 else i for i, j in enumerate(known)] + kept[len(old) :]
+    # A column that was not read this time keeps its stored values, and ours stay those of the first run.
+    fresh = {name for name in fetched.column_names if not name.startswith(OURS)}
+    columns = [both[name].take(pa.array(current if name in fresh else kept, pa.int64())) for name in schema.names]
+    return _sorted(table, pa.table(columns, schema=schema)), len(added), len(changed)
+
+
+def _changed(old: pa.Table, new: pa.Table, pairs: list[tuple[int, int]], names: set[str]) -> dict[int, int]:
+    """Rows known by (id, version) whose content differs: stored index to fetched index."""
+    if not pairs:
+        return {}
+    mine = old.take(pa.array([i for i, _ in pairs]))
+    theirs = new.take(pa.array([j for _, j in pairs]))
+    differs = pa.chunked_array([pa.nulls(len(pairs), pa.bool_()).fill_null(False)])
+    for name in (n for n in new.column_names if n in names and not n.startswith(OURS)):
+        differs = pc.or_(differs, _distinct(mine[name], theirs[name]))
+    return {i: j for (i, j), different in zip(pairs, differs.to_pylist(), strict=True) if different}
+
+
+def _distinct(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.ChunkedArray:
+    unequal = pc.fill_null(pc.not_equal(left, right), False)
+    return pc.or_(unequal, pc.xor(pc.is_null(left), pc.is_null(right)))
+
+
+def _keys(table: RawTable, content: pa.Table) -> Iterator[tuple[Any, Any]]:
+    ids = content[table.id_column].to_pylist()
+    versions = content[table.version_column].cast(pa.int64()).to_pylist()
+    return zip(ids, versions, strict=True)
+
+
+def _conform(content: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+    columns = []
+    for field in schema:
+        if field.name not in content.column_names:
+            columns.append(pa.chunked_array([pa.nulls(len(content), field.type)]))
+            continue
+        try:
+            columns.append(content[field.name].cast(field.type))
+        except pa.ArrowInvalid as error:
+            raise PermanentError(
+                f"{path} holds column {field.name!r} as {content[field.name].type}, which cannot become {field.type}; "
+                "the services file declares another type for it than when the file was written: declare that one again"
+            ) from error
+    return pa.table(columns, schema=schema)
+
+
+def _sorted(table: RawTable, content: pa.Table) -> pa.Table:
+    order = [(table.id_column, "ascending"), (table.version_column, "ascending")]
+    return content.take(pc.sort_indices(content, sort_keys=order)).combine_chunks()

@@ -1,0 +1,74 @@
+"""What all commands share: their common options, how an error ends them, and how they print.
+
+What a command does belongs to the module of its subject.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from backfill_assets.errors import BackfillError, UsageError
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a command prints: facts on standard output, remarks on standard error."""
+
+    as_json: bool
+    is_quiet: bool
+
+    def facts(self, facts: Any, *, text: str) -> None:
+        """Print what was asked for: as JSON with `--json`, else as text."""
+        click.echo(json.dumps(facts, default=str, ensure_ascii=False) if self.as_json else text)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], table: Table) -> None:
+        """Print rows: as JSON with `--json`, else as a table."""
+        if self.as_json:
+            click.echo(json.dumps(rows, default=str, ensure_ascii=False))
+        else:
+            Console().print(table)
+
+    def remark(self, text: str) -> None:
+        """Say something beside the facts; not with `-q`."""
+        if not self.is_quiet:
+            click.echo(text, err=True)
+
+    @property
+    def console(self) -> Console:
+        """For tables and progress bars; on standard error, so that facts can be piped."""
+        return Console(stderr=True, quiet=self.is_quiet)
+
+
+class BackfillCommand(click.Command):
+    """A command with the options that all have, which ends with a sentence instead of a traceback."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(["-v", "--verbose"], is_flag=True, help="Say more."),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Say only what was asked for."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print facts as JSON."),
+            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit 1 when it fails, 2 when it was asked for what cannot be."""
+        verbose, debug = ctx.params.pop("verbose"), ctx.params.pop("debug")
+        ctx.obj = Output(as_json=ctx.params.pop("as_json"), is_quiet=ctx.params.pop("quiet"))
+        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(message)s")
+        try:
+            return super().invoke(ctx)
+        except BackfillError as error:
+            if debug:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED)

@@ -1,0 +1,41 @@
+"""The Dagster instance and the asset graph, opened for a command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dagster import DagsterInstance
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster_shared.error import DagsterError
+from sqlalchemy.exc import SQLAlchemyError
+
+from backfill_assets.errors import ConfigurationError
+from backfill_assets.settings import Settings
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """The instance in DAGSTER_HOME; raises `ConfigurationError` when there is none or its storage is away."""
+    home = settings.dagster_home
+    if home is None or not (home / "dagster.yaml").is_file():
+        raise ConfigurationError(
+            "DAGSTER_HOME must be a folder that holds dagster.yaml; for the demo's instance it is .demo/dagster"
+        )
+    try:
+        instance = DagsterInstance.from_config(str(home))
+    except (DagsterError, SQLAlchemyError) as error:
+        raise ConfigurationError(
+            f"the Dagster instance in {home} cannot be opened ({type(error).__name__}); "
+            "check its dagster.yaml and that BACKFILL_DAGSTER_DATABASE_URL is set and its database runs"
+        ) from error
+    with instance:
+        yield instance
+
+
+def asset_graph() -> BaseAssetGraph[Any]:
+    """The graph of everything that the settings define."""
+    # Deferred: building the definitions takes a second that `--help` should not.
+    from backfill_assets.definitions import backfill_assets
+
+    graph: BaseAssetGraph[Any] = backfill_assets().get_repository_def().asset_graph
+    return graph

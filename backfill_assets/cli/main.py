@@ -1,0 +1,22 @@
+"""The `backfill` command: its groups, gathered. What each command does belongs to the module of its subject."""
+
+import click
+
+from backfill_assets.cli.operate import cancel, resume
+from backfill_assets.cli.sandbox import demo, sandbox
+from backfill_assets.cli.state import init
+from backfill_assets.cli.tenant_history import services, trigger
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="backfill_assets")
+def main() -> None:
+    """Fill in history, safely, while systems keep running.
+
+    Works against the Dagster instance in DAGSTER_HOME. Every command has --help; exit code 0 done, 1 failed,
+    2 wrong usage.
+    """
+
+
+for command in (trigger, services, cancel, resume, init, sandbox, demo):
+    main.add_command(command)

@@ -1,0 +1,38 @@
+"""Commands that bring their own outside world: the stand-in services, and the demo."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from backfill_assets.cli.command import BackfillCommand, Output
+
+
+@click.command(cls=BackfillCommand)
+@click.option("--port", default=8090, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
+@click.option("--seed", default=1, show_default=True, help="Equal seeds give equal records.")
+@click.option("--until", help="No record is later than this (ISO 8601). Default: now.")
+@click.pass_obj
+def sandbox(output: Output, port: int, scale: int, seed: int, until: str | None) -> None:
+    """Serve the stand-in services: /SERVICE/TENANT/...; faults and truth below /_sandbox/."""
+    from backfill_assets.core.windows import utc_now
+    from backfill_assets.sandbox.server import SandboxConfig, serve
+    from backfill_assets.tenant_history.plan import parse_moment
+
+    last: datetime = parse_moment(until, "--until") if until else utc_now()
+    output.remark(f"serving http://127.0.0.1:{port}, Ctrl-C ends it")
+    serve(SandboxConfig(seed=seed, scale=scale, until=last.replace(microsecond=0)), port=port)
+
+
+@click.command(cls=BackfillCommand)
+@click.option("--once", is_flag=True, help="End when all is backfilled and verified.")
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
+@click.option("--home", default=".demo", show_default=True, type=click.Path(path_type=Path), help="Where all lies.")
+@click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
+@click.pass_context
+def demo(ctx: click.Context, once: bool, port: int, home: Path, scale: int) -> None:
+    """Run everything on this machine: databases, stand-in services, Dagster, and the backfill of what is new."""
+    from backfill_assets.sandbox.demo import Demo
+
+    ctx.exit(Demo(home=home.absolute(), port=port, scale=scale, output=ctx.obj).run(once=once))

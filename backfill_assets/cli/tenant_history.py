@@ -1,0 +1,174 @@
+"""Commands about the history of tenants' services."""
+
+import getpass
+from typing import Any
+
+import click
+
+from backfill_assets.cli.command import BackfillCommand, Output
+from backfill_assets.errors import BackfillError, PermanentError, UsageError
+
+
+@click.command(cls=BackfillCommand)
+@click.option("--tenant-id", help="The tenant whose history to fill in.")
+@click.option("--service", help="The service to read, for example connectwise.")
+@click.option("--table-name", help="Only this table, for example service/tickets.")
+@click.option("--start-date", help="ISO 8601; UTC where it names no zone. Default: the service's lookback.")
+@click.option("--end-date", help="ISO 8601, exclusive. Default: now.")
+@click.option("--chunk-size-days", type=click.IntRange(min=1), help="Days that are read and committed at once.")
+@click.option("--auto-detect", is_flag=True, help="Launch every service that detection finds.")
+@click.option("--dry-run", is_flag=True, help="Show what would be launched, and change nothing.")
+@click.option("--wait", is_flag=True, help="Show progress until it has ended.")
+@click.pass_obj
+def trigger(output: Output, /, *, auto_detect: bool, dry_run: bool, wait: bool, **target: Any) -> None:
+    """Launch the history of a tenant's service, or of all that detection finds."""
+    from backfill_assets.cli.instance import open_instance
+    from backfill_assets.resources import open_wiring
+    from backfill_assets.settings import load_settings
+
+    _check_usage(auto_detect, target)
+    settings = load_settings()
+    with open_instance(settings) as instance, open_wiring(settings) as wiring:
+        if auto_detect:
+            _trigger_detected(output, instance, wiring, dry_run=dry_run, wait=wait)
+        else:
+            _trigger_one(output, instance, wiring, target, dry_run=dry_run, wait=wait)
+
+
+def _check_usage(auto_detect: bool, target: dict[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in target.items() if value is not None]
+    if auto_detect and given:
+        raise UsageError(f"--auto-detect finds its targets by itself; leave out {', '.join(given)}")
+    if not auto_detect and not (target["tenant_id"] and target["service"]):
+        raise UsageError("say what to launch: --tenant-id and --service, or --auto-detect")
+
+
+def _trigger_one(
+    output: Output, instance: Any, wiring: Any, target: dict[str, Any], *, dry_run: bool, wait: bool
+) -> None:
+    from backfill_assets.cli.instance import asset_graph
+    from backfill_assets.cli.progress import until_ended
+    from backfill_assets.tenant_history.onboarding import check_connection, launch_history
+
+    service = wiring.tenant_service(target["tenant_id"], target["service"])
+    plan = _plan(wiring, service, target)
+    output.remark(describe(plan))
+    if dry_run:
+        output.facts(_plan_facts(plan), text="nothing was launched (--dry-run)")
+        return
+    check_connection(wiring, service)
+    asked = {"reason": "asked for by backfill trigger", "requested_by": f"{getpass.getuser()} (backfill trigger)"}
+    launched = launch_history(wiring, instance, asset_graph(), service, plan, **asked)
+    text = f"launched backfill {launched.backfill_id}"
+    known = f"backfill {launched.backfill_id} for the same target is already under way; nothing was launched"
+    facts = {"backfill_id": launched.backfill_id, "is_new": launched.is_new}
+    output.facts({**_plan_facts(plan), **facts}, text=text if launched.is_new else known)
+    if wait:
+        until_ended(instance, launched.backfill_id, output)
+
+
+def _plan(wiring: Any, service: Any, target: dict[str, Any]) -> Any:
+    from backfill_assets.tenant_history.onboarding import per_run
+    from backfill_assets.tenant_history.plan import parse_moment, plan_history
+
+    name, start, end = target["table_name"], target["start_date"], target["end_date"]
+    table = service.spec.table(name) if name else None
+    if name and table is None:
+        tables = ", ".join(table.name for table in service.spec.tables)
+        raise UsageError(f"{service.spec.name} has no table {name!r}; it has {tables}")
+    return plan_history(
+        service.spec,
+        wiring.clock(),
+        windows_per_run=per_run(wiring, service),
+        tables=None if table is None else [table],
+        start=parse_moment(start, "--start-date") if start else None,
+        end=parse_moment(end, "--end-date") if end else None,
+        chunk_size_days=target["chunk_size_days"],
+    )
+
+
+def describe(plan: Any) -> str:
+    """A plan in one sentence: what it covers, in whole windows, and how it is cut."""
+    first, last = plan.windows[0], plan.windows[-1]
+    return (
+        f"{len(plan.tables)} tables x {len(plan.windows)} {plan.spec.grain} windows "
+        f"({first.key} to {last.end.date()}) = {plan.partitions} partitions, in {plan.runs} runs, "
+        f"chunks of {plan.chunks[0].days} days"
+    )
+
+
+def _plan_facts(plan: Any) -> dict[str, Any]:
+    return {
+        "tables": [table.name for table in plan.tables],
+        "start": plan.windows[0].start.isoformat(),
+        "end": plan.windows[-1].end.isoformat(),
+        "partitions": plan.partitions,
+        "runs": plan.runs,
+        "chunk_days": plan.chunks[0].days,
+    }
+
+
+def _trigger_detected(output: Output, instance: Any, wiring: Any, *, dry_run: bool, wait: bool) -> None:
+    from backfill_assets.cli.instance import asset_graph
+    from backfill_assets.cli.progress import until_ended
+    from backfill_assets.tenant_history.detection import Verdict
+    from backfill_assets.tenant_history.onboarding import onboard, survey
+
+    if dry_run:
+        found = [f for f in survey(wiring, instance) if f.judgement.verdict is Verdict.BACKFILL]
+        lines = [f"would launch {f.service.tenant} {f.service.spec.name}: {f.judgement.reason}" for f in found]
+        output.facts({"would_launch": lines}, text="\n".join(lines) or "no tenant service is new")
+        return
+    started = list(onboard(wiring, instance, asset_graph(), requested_by=f"{getpass.getuser()} (--auto-detect)"))
+    launched = [s.launched.backfill_id for s in started if s.launched is not None]
+    problems = [f"{s.finding.service.tenant} {s.finding.service.spec.name}: {s.problem}" for s in started if s.problem]
+    text = f"launched {', '.join(launched)}" if launched else "nothing was launched"
+    output.facts({"launched": launched, "problems": problems}, text=text)
+    if wait:
+        for backfill_id in launched:
+            until_ended(instance, backfill_id, output)
+    if problems:
+        raise PermanentError("; ".join(problems))
+
+
+@click.command(cls=BackfillCommand)
+@click.option("--no-check", is_flag=True, help="Do not try the connections.")
+@click.pass_obj
+def services(output: Output, no_check: bool) -> None:
+    """Show each tenant's services: detection's verdict, its reason, and whether the connection works."""
+    from rich.table import Table
+
+    from backfill_assets.cli.instance import open_instance
+    from backfill_assets.resources import open_wiring
+    from backfill_assets.settings import load_settings
+    from backfill_assets.tenant_history.onboarding import survey
+
+    settings = load_settings()
+    with open_instance(settings) as instance, open_wiring(settings) as wiring:
+        rows = [
+            {
+                "tenant": finding.service.tenant,
+                "service": finding.service.spec.name,
+                "verdict": str(finding.judgement.verdict),
+                "reason": finding.judgement.reason,
+                "connection": "not tried" if no_check else _connection(wiring, finding.service),
+            }
+            for finding in survey(wiring, instance)
+        ]
+    for note in settings.notes:
+        output.remark(note)
+    table = Table("tenant", "service", "verdict", "reason", "connection")
+    for row in rows:
+        table.add_row(*row.values())
+    output.table(rows, table)
+
+
+def _connection(wiring: Any, service: Any) -> str:
+    from backfill_assets.tenant_history.onboarding import check_connection
+
+    if not service.enabled or service.missing:
+        return "not tried"
+    try:
+        return check_connection(wiring, service)
+    except BackfillError as error:
+        return f"fails: {error}"

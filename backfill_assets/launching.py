@@ -1,0 +1,238 @@
+"""Starting, stopping and resuming Dagster backfills: the one place that touches Dagster's private backfill API.
+
+Here belongs how a backfill is asked for, whoever asks, and what earlier runs of a resumed one have done. Which
+partitions to ask for belongs to the domains. `test_launching.py` pins the behaviour of the private names used here.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG, ROOT_BACKFILL_ID_TAG
+from dagster._core.utils import make_new_backfill_id
+
+from backfill_assets.errors import UsageError
+
+DOMAIN_TAG = "backfill/domain"
+KEY_TAG = "backfill/key"
+REASON_TAG = "backfill/reason"
+REQUESTED_BY_TAG = "backfill/requested_by"
+RESUME_TAG = "dagster/is_resume_retry"
+
+MAX_TITLE = 100
+ACTIVE = (BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING)
+UNFINISHED = [status for status in DagsterRunStatus if status not in FINISHED_STATUSES]
+
+Lock = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillRequest:
+    """What to launch, why, and for whom; two requests with the same `key` are the same target."""
+
+    domain: str
+    key: str
+    title: str
+    reason: str
+    requested_by: str
+    partitions: Mapping[AssetKey, Sequence[str]]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run_config: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """The backfill that answers a request; `is_new` is false when one for the same target was already active."""
+
+    backfill_id: str
+    is_new: bool
+
+
+def launch(instance: DagsterInstance, graph: BaseAssetGraph[Any], request: BackfillRequest, *, lock: Lock) -> Launched:
+    """Launch a native Dagster backfill, unless one with the same key is active.
+
+    `lock` serialises everybody who launches, so that a target asked for twice at once starts once.
+    """
+    with lock(f"launch:{request.key}"):
+        if active := backfills(instance, {KEY_TAG: request.key}, statuses=ACTIVE):
+            return Launched(backfill_id=active[0].backfill_id, is_new=False)
+        targets = {AssetKeyPartitionKey(asset, key) for asset, keys in request.partitions.items() for key in keys}
+        with partition_loading_context(dynamic_partitions_store=instance):
+            subset = AssetGraphSubset.from_asset_partition_set(targets, graph)
+            backfill = _new(instance, subset, _tags(request), request.title, request.reason, request.run_config)
+        instance.add_backfill(backfill)
+        return Launched(backfill_id=backfill.backfill_id, is_new=True)
+
+
+def backfills(
+    instance: DagsterInstance, tags: Mapping[str, str], *, statuses: Sequence[BulkActionStatus] | None = None
+) -> Sequence[PartitionBackfill]:
+    """The backfills with these tags, newest first."""
+    return instance.get_backfills(filters=BulkActionsFilter(tags=dict(tags), statuses=statuses))
+
+
+def find(instance: DagsterInstance, backfill_id: str) -> PartitionBackfill:
+    """The backfill with this id; raises `UsageError` when there is none."""
+    if (backfill := instance.get_backfill(backfill_id)) is None:
+        raise UsageError(
+            f"there is no backfill {backfill_id!r} in this Dagster instance; the Backfills page of the UI lists the ids"
+        )
+    return backfill
+
+
+def has_ended(backfill: PartitionBackfill) -> bool:
+    """Whether nothing more will come of this backfill."""
+    return backfill.status in BULK_ACTION_TERMINAL_STATUSES
+
+
+def has_succeeded(backfill: PartitionBackfill) -> bool:
+    """Whether it has ended and all of its partitions were done."""
+    return backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED)
+
+
+def progress(instance: DagsterInstance, backfill: PartitionBackfill) -> tuple[int, int]:
+    """Partitions materialised so far, and all of them.
+
+    Counted from the runs, since Dagster brings the backfill's own numbers up to date only every half minute.
+    """
+    found = backfill.asset_backfill_data
+    total = found.target_subset.num_partitions_and_non_partitioned_assets if found else 0
+    done = sum(instance.get_run_stats(run.run_id).materializations for run in runs(instance, backfill.backfill_id))
+    return (total if has_succeeded(backfill) else min(done, total)), total
+
+
+def cancel(
+    instance: DagsterInstance, backfill_id: str, *, timeout: float = 60, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    """Stop a backfill and its queued and running runs; return how many runs were stopped.
+
+    Telling only Dagster's daemon would let queued runs start and running ones go on for half a minute. Returns when
+    no run of it is left, or raises `UsageError` for one that has ended: cancelling that would change what it says.
+    """
+    backfill = find(instance, backfill_id)
+    if has_ended(backfill):
+        raise UsageError(
+            f"backfill {backfill_id} has already ended ({backfill.status.value}); there is nothing to stop"
+        )
+    instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELING))
+    stopped: set[str] = set()
+    deadline = time.monotonic() + timeout
+    while (left := runs(instance, backfill_id, UNFINISHED)) and time.monotonic() < deadline:
+        for run in left:
+            if run.status in (DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED):
+                _terminate(instance, run)
+            stopped.add(run.run_id)
+        sleep(0.25)
+    return len(stopped)
+
+
+def _terminate(instance: DagsterInstance, run: DagsterRun) -> None:
+    if instance.run_coordinator is not None:
+        instance.run_coordinator.cancel_run(run.run_id)
+
+
+def runs(
+    instance: DagsterInstance, backfill_id: str, statuses: Sequence[DagsterRunStatus] | None = None
+) -> Sequence[DagsterRun]:
+    """The runs of a backfill, newest first."""
+    return instance.get_runs(filters=RunsFilter(tags={BACKFILL_ID_TAG: backfill_id}, statuses=statuses))
+
+
+def wait_until_canceled(
+    instance: DagsterInstance, backfill_id: str, *, timeout: float = 60, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait for Dagster's daemon to mark a backfill that is being cancelled as ended, which takes it half a minute."""
+    deadline = time.monotonic() + timeout
+    while find(instance, backfill_id).status is BulkActionStatus.CANCELING and time.monotonic() < deadline:
+        sleep(0.5)
+
+
+def resume(instance: DagsterInstance, graph: BaseAssetGraph[Any], backfill_id: str, *, lock: Lock) -> Launched:
+    """Launch what an ended backfill left undone: failed, cancelled and never started partitions.
+
+    Raises `UsageError` when it has not ended, or when nothing is left.
+    """
+    backfill = find(instance, backfill_id)
+    if not has_ended(backfill):
+        raise UsageError(
+            f"backfill {backfill_id} has not ended ({backfill.status.value}); wait for it or run "
+            f"`backfill cancel {backfill_id}` first"
+        )
+    root = backfill.tags.get(ROOT_BACKFILL_ID_TAG, backfill_id)
+    with lock(f"launch:{backfill.tags.get(KEY_TAG, backfill_id)}"):
+        others = backfills(instance, {ROOT_BACKFILL_ID_TAG: root})
+        if active := [b for b in others if not has_ended(b)]:
+            return Launched(backfill_id=active[0].backfill_id, is_new=False)
+        with partition_loading_context(dynamic_partitions_store=instance):
+            left = backfill.get_asset_backfill_data(graph).target_subset
+            for one in (backfill, *others):
+                left = left - one.get_asset_backfill_data(graph).materialized_subset
+            if not left.num_partitions_and_non_partitioned_assets:
+                raise UsageError(f"backfill {backfill_id} has nothing left to do: all its partitions are materialised")
+            tags = {**backfill.tags, PARENT_BACKFILL_ID_TAG: backfill_id, ROOT_BACKFILL_ID_TAG: root}
+            title = f"Resumed: {(backfill.title or backfill_id).removeprefix('Resumed: ')}"
+            again = _new(instance, left, tags, title, backfill.description, backfill.run_config)
+        instance.add_backfill(again)
+        return Launched(backfill_id=again.backfill_id, is_new=True)
+
+
+def _new(
+    instance: DagsterInstance,
+    subset: AssetGraphSubset,
+    tags: Mapping[str, str],
+    title: str,
+    description: str | None,
+    run_config: Mapping[str, Any] | None,
+) -> PartitionBackfill:
+    backfill: PartitionBackfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        backfill_timestamp=time.time(),
+        tags=tags,
+        dynamic_partitions_store=instance,
+        asset_graph_subset=subset,
+        title=re.sub(r'[%*"]', "_", title)[:MAX_TITLE],
+        description=description,
+        run_config=run_config,
+    )
+    return backfill
+
+
+def _tags(request: BackfillRequest) -> dict[str, str]:
+    return {
+        **request.tags,
+        DOMAIN_TAG: request.domain,
+        KEY_TAG: request.key,
+        REASON_TAG: request.reason,
+        REQUESTED_BY_TAG: request.requested_by,
+    }
+
+
+def materialised_before(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> frozenset[str]:
+    """Partitions of an asset that earlier runs of a resumed run's group materialised; none for any other run.
+
+    A run counts as resumed by its tag `dagster/is_resume_retry`: whoever asks anew means all that was asked.
+    """
+    if run.tags.get(RESUME_TAG) != "true" or (group := instance.get_run_group(run.run_id)) is None:
+        return frozenset()
+    return frozenset(
+        entry.dagster_event.partition
+        for earlier in group[1]
+        if earlier.run_id != run.run_id
+        for entry in instance.all_logs(earlier.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+        if entry.dagster_event and entry.dagster_event.asset_key == asset and entry.dagster_event.partition
+    )

@@ -1,0 +1,92 @@
+"""What a backfill works with, opened from the settings: the lake, the state database, the sources.
+
+Here belongs how the parts are put together for a run, a sensor tick or a command. What they do belongs to the
+adapters, what is done with them to the domains.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+
+from backfill_assets.adapters.lake.raw import RawLake
+from backfill_assets.adapters.rest.registry import CONNECTORS
+from backfill_assets.adapters.state.database import StateDatabase
+from backfill_assets.core.dead_letters import DeadLetterLedger
+from backfill_assets.core.source import RecordSource
+from backfill_assets.core.switches import SwitchLedger
+from backfill_assets.core.windows import Clock, utc_now
+from backfill_assets.errors import UsageError
+from backfill_assets.settings import Settings, TenantService, load_settings
+
+Connect = Callable[[TenantService], RecordSource]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """The parts, put together; tests put their own in."""
+
+    settings: Settings
+    lake: RawLake
+    dead_letters: DeadLetterLedger
+    switches: SwitchLedger
+    lock: Callable[[str], AbstractContextManager[None]]
+    connect: Connect
+    clock: Clock = utc_now
+
+    def tenant_service(self, tenant: str, service: str) -> TenantService:
+        """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
+        found = find_tenant_service(self.settings, tenant, service)
+        if not found.enabled:
+            raise UsageError(f"{service} of tenant {tenant!r} is switched off; switch it on in the tenants file")
+        if found.missing:
+            raise UsageError(f"{service} of tenant {tenant!r} cannot be read: set {', '.join(found.missing)}")
+        return found
+
+
+def find_tenant_service(settings: Settings, tenant: str, service: str) -> TenantService:
+    """A tenant's service by name; raises `UsageError` that names those that exist."""
+    if tenant not in settings.tenants:
+        raise UsageError(f"there is no tenant {tenant!r} in the tenants file; it has {_names(settings.tenants)}")
+    if service not in settings.services:
+        raise UsageError(f"there is no service {service!r}; known are {_names(settings.services)}")
+    if service not in settings.tenants[tenant].services:
+        raise UsageError(f"tenant {tenant!r} has no service {service!r}; add it in the tenants file")
+    return settings.tenants[tenant].services[service]
+
+
+def connect(service: TenantService) -> RecordSource:
+    """Open a tenant's account at its service; no request is made yet."""
+    return CONNECTORS[service.spec.name].open(
+        tenant=service.tenant,
+        base_url=service.base_url or "",
+        credential=service.credential,
+        credential_names=service.credential_names,
+        page_size=service.spec.page_size,
+    )
+
+
+@contextmanager
+def open_wiring(settings: Settings) -> Iterator[Wiring]:
+    """Open everything; raises `ConfigurationError` when the state database is not there or of another version."""
+    with StateDatabase.open(settings.database_url.get_secret_value()) as state:
+        yield Wiring(
+            settings=settings,
+            lake=RawLake(settings.lake_root, lock=state.lock),
+            dead_letters=state.dead_letters,
+            switches=state.switches,
+            lock=state.lock,
+            connect=connect,
+        )
+
+
+@dg.resource(description="Lake, state database and sources, as the settings say.")
+def wiring(_context: dg.InitResourceContext) -> Iterator[Wiring]:
+    """The wiring as a Dagster resource, opened for a run."""
+    with open_wiring(load_settings()) as opened:
+        yield opened
+
+
+def _names(known: Mapping[str, object]) -> str:
+    return ", ".join(sorted(known)) or "none"

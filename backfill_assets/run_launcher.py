@@ -1,0 +1,56 @@
+"""Launches runs in the code server's machine, and notices when one's process is gone.
+
+Here belongs what Dagster asks about the worker of a run. The stock launcher cannot tell: a run whose process dies
+together with the code server (a reboot) would stay `STARTED` for ever.
+"""
+
+import json
+from collections.abc import Iterator
+
+import psutil
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DefaultRunLauncher
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+CLOCK_TOLERANCE = 2.0
+"""Seconds by which a process may seem to be younger than the event that it logged."""
+
+
+class ProcessRunLauncher(DefaultRunLauncher):
+    """The default launcher, with a health check that looks for the process of the run."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Run monitoring asks us only when this says so."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """FAILED when none of the processes that the run logged is alive.
+
+        Only processes of this machine can be looked for: a run of a code server elsewhere is taken as running.
+        """
+        if json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("host", "localhost") not in THIS_MACHINE:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        pids = dict(_logged_processes(self._instance, run.run_id))
+        if not pids or any(_is_alive(pid, logged_at) for pid, logged_at in pids.items()):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        text = ", ".join(map(str, pids))
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"the process of the run (pid {text}) is gone")
+
+
+def _logged_processes(instance: DagsterInstance, run_id: str) -> Iterator[tuple[int, float]]:
+    """The processes that logged themselves as working for the run: pid and time of the event."""
+    for entry in instance.all_logs(run_id, of_type=DagsterEventType.ENGINE_EVENT):
+        if entry.dagster_event is not None and (pid := entry.dagster_event.engine_event_data.metadata.get("pid")):
+            yield int(str(pid.value)), entry.timestamp
+
+
+def _is_alive(pid: int, logged_at: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        # A number is used again after a while, and all of them after a reboot: a process that was made after it
+        # should have logged is another one.
+        return process.create_time() <= logged_at + CLOCK_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,276 @@
+"""Everything that can be set, read and checked in one place; nothing else reads the environment.
+
+Here belong the settings themselves and the one function that loads them. The two files are read by
+`settings_services` and `settings_tenants`, credentials by `settings_credentials`. What contradicts itself stops the
+start with a sentence that names the settings; importing this module reads nothing.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from backfill_assets.adapters.rest.registry import CONNECTORS
+from backfill_assets.core.source import ServiceSpec
+from backfill_assets.errors import ConfigurationError
+from backfill_assets.settings_credentials import collisions, find_address, find_credential
+from backfill_assets.settings_files import Problems, dotted
+from backfill_assets.settings_services import SERVICES_FILE, Services, clientless_notes, read_services
+from backfill_assets.settings_tenants import (
+    TENANTS_FILE,
+    TenantSection,
+    TenantServiceSection,
+    read_tenants,
+    service_problems,
+    strangers,
+    tenant_spec,
+)
+
+DOMAINS = ("tenant_history",)
+"""The domains that can be loaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantService:
+    """One tenant's account at one service.
+
+    `spec` has the tenant's overrides in it; `enabled` is off for all services of a tenant that is off;
+    `credential` is by field; `credential_names` are the variables that hold it; `missing` names the settings that
+    lack before the service can be read.
+    """
+
+    tenant: str
+    spec: ServiceSpec
+    enabled: bool
+    base_url: str | None
+    credential: Mapping[str, str] = field(repr=False)
+    missing: tuple[str, ...]
+    credential_names: tuple[str, ...]
+
+    @property
+    def configured(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """One customer and its services by name; only services that this version can read."""
+
+    id: str
+    enabled: bool
+    time_zone: str
+    services: Mapping[str, TenantService]
+
+
+def _domains(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in DOMAINS]
+    if unknown or not names:
+        named = f"{unknown[0]!r}, which is no domain" if unknown else "no domain"
+        raise ValueError(f"names {named}; known are {', '.join(DOMAINS)}")
+    return names
+
+
+def _home(text: str) -> Path:
+    path = Path(os.path.expanduser(text))
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _database_url(text: str) -> SecretStr:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a SQLAlchemy URL like postgresql+psycopg2://user:password@host/database") from None
+    if url.drivername not in ("postgresql", "postgresql+psycopg2", "sqlite"):
+        raise ValueError(f"cannot be a {url.drivername} database; use postgresql+psycopg2:// or sqlite:///")
+    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("must name a file: no other process sees a database in memory")
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg2")
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+def _lake_root(text: str) -> Path:
+    if text.startswith("s3://"):
+        raise ValueError("names a bucket: s3:// is not supported yet, use a local folder")
+    if "://" in text:
+        raise ValueError("must be a local folder")
+    return _path(text)
+
+
+def _tenant_source(text: str) -> str:
+    if text == "dynamodb":
+        raise ValueError("is dynamodb, which is not supported yet; use file")
+    if text != "file":
+        raise ValueError("must be file")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text)).absolute()
+
+
+def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
+    """Parse what the environment says; a value that code hands in is typed already."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _folder(known: Mapping[str, Any]) -> Path:
+    return known.get("dagster_home") or Path.cwd()
+
+
+def _default_database_url(known: Mapping[str, Any]) -> SecretStr:
+    url = URL.create("sqlite", database=str(_folder(known) / "backfill.sqlite3"))
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+class Settings(BaseSettings):
+    """What `load_settings` found; frozen. Neither its text nor its dump shows a secret."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    dagster_home: Annotated[Path | None, _from_text(_home)] = Field(None, validation_alias="DAGSTER_HOME")
+    domains: Annotated[tuple[str, ...], _from_text(_domains)] = Field(DOMAINS, validation_alias="BACKFILL_DOMAINS")
+    database_url: Annotated[SecretStr, _from_text(_database_url)] = Field(
+        default_factory=_default_database_url, validation_alias="BACKFILL_DATABASE_URL"
+    )
+    lake_root: Annotated[Path, _from_text(_lake_root)] = Field(
+        default_factory=lambda known: _folder(known) / "lake", validation_alias="BACKFILL_LAKE_ROOT"
+    )
+    services_file: Annotated[Path | None, _from_text(_path)] = Field(None, validation_alias=SERVICES_FILE)
+    tenants_file: Annotated[Path | None, _from_text(_path)] = Field(None, validation_alias=TENANTS_FILE)
+    tenant_source: Annotated[Literal["file"], _from_text(_tenant_source)] = Field(
+        "file", validation_alias="BACKFILL_TENANT_SOURCE"
+    )
+
+    # Derived from the files; in no dump and no text, because tenants hold credentials and services are long.
+    services: Mapping[str, ServiceSpec] = Field(default_factory=dict, exclude=True, repr=False)
+    tenants: Mapping[str, Tenant] = Field(default_factory=dict, exclude=True, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` hands in: it decides which environment counts."""
+        return (init_settings,)
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None,
+    *,
+    builtin: Mapping[str, ServiceSpec] | None = None,
+    today: date | None = None,
+) -> Settings:
+    """Read the environment and the files it names, now, and check all of it.
+
+    `environ` is the process's own by default, `builtin` the services that this version can read, `today` the UTC
+    date. Raises `ConfigurationError` with one sentence a line for everything that is wrong.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251 - the one place that reads it
+    builtin = {name: connector.spec for name, connector in CONNECTORS.items()} if builtin is None else builtin
+    today = datetime.now(UTC).date() if today is None else today
+    problems = Problems()
+    services = read_services(_named(environ, SERVICES_FILE), builtin=builtin, today=today, problems=problems)
+    reader = _TenantReader(environ=environ, builtin=builtin, services=services, today=today, problems=problems)
+    tenants = reader.tenants()
+    with problems.collected():
+        said = {name: environ[name].strip() for name in _variables() if environ.get(name, "").strip()}
+        notes = (*services.notes, *reader.notes)
+        settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
+    problems.refuse()
+    return settings
+
+
+def _variables() -> Iterator[str]:
+    return (str(known.validation_alias) for known in Settings.model_fields.values() if known.validation_alias)
+
+
+def _named(environ: Mapping[str, str], variable: str) -> Path | None:
+    """The file that the variable names; one that names none means: no file."""
+    text = environ.get(variable, "").strip()
+    return _path(text) if text else None
+
+
+def _checked(said: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(said)
+    except ValidationError as error:
+        wrong = [problem for problem in error.errors() if problem["type"] == "value_error"]
+    raise ConfigurationError("\n".join(f"{problem['loc'][0]} {problem['ctx']['error']}" for problem in wrong))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TenantReader:
+    """Puts tenants together from the file's sections, the services and the environment."""
+
+    environ: Mapping[str, str]
+    builtin: Mapping[str, ServiceSpec]
+    services: Services
+    today: date
+    problems: Problems
+    notes: list[str] = field(default_factory=list)
+
+    def tenants(self) -> Mapping[str, Tenant]:
+        """All tenants of the file; what is wrong with them goes to the problems."""
+        path = _named(self.environ, TENANTS_FILE)
+        file = path.name if path else TENANTS_FILE
+        sections = read_tenants(path, problems=self.problems)
+        found = {tenant: self._tenant(tenant, section, file) for tenant, section in sections.items()}
+        accounts = ((account.tenant, account.spec) for tenant in found.values() for account in tenant.services.values())
+        self.problems.add(*collisions(accounts))
+        self.notes.extend(strangers(self.services, sections, file))
+        return found
+
+    def _tenant(self, tenant: str, section: TenantSection, file: str) -> Tenant:
+        self.problems.add(*service_problems(section, self.builtin, tenant=tenant, file=file))
+        where = f"{file}: tenants.{dotted(tenant)}.services"
+        self.notes.extend(f"{where}.{note}" for note in clientless_notes(section.services, self.builtin))
+        services = {
+            # A known service that is not among the specs has a malformed section of its own, which is told already.
+            name: self._service(tenant, self.services.specs[name], wanted, section.enabled, file)
+            for name, wanted in section.services.items()
+            if name in self.services.specs
+        }
+        return Tenant(id=tenant, enabled=section.enabled, time_zone=section.time_zone, services=services)
+
+    def _service(
+        self, tenant: str, spec: ServiceSpec, section: TenantServiceSection, enabled: bool, file: str
+    ) -> TenantService:
+        setting = f"tenants.{dotted(tenant)}.services.{dotted(spec.name)}.base_url"
+        credential = find_credential(self.environ, tenant, spec, self.problems)
+        base_url = find_address(
+            self.environ, tenant, spec.name, section.base_url, setting=f"{file}: {setting}", problems=self.problems
+        )
+        return TenantService(
+            tenant=tenant,
+            spec=tenant_spec(
+                spec,
+                section,
+                tenant=tenant,
+                file=file,
+                services=self.services,
+                today=self.today,
+                problems=self.problems,
+            ),
+            enabled=enabled and section.enabled,
+            base_url=base_url,
+            credential=credential.values,
+            missing=(*credential.missing, *(() if base_url else (setting,))),
+            credential_names=credential.names,
+        )
+
+
+def publish(variables: Mapping[str, str]) -> None:
+    """Set variables for this process and for every program that it starts."""
+    os.environ.update(variables)  # noqa: TID251 - the one place that writes it

@@ -1,0 +1,100 @@
+"""The kinds of value that settings files hold, each with the words that say what it must be.
+
+A kind refuses what it is not instead of converting it: `true` is no number, and a number left blank is not "unset".
+"""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator
+
+from backfill_assets.core.source import ColumnType, Grain
+
+_MOST = 1_000_000
+"""More than any sensible setting, and little enough for date arithmetic."""
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("must be a positive whole number")
+    if value > _MOST:
+        raise ValueError(f"must be a positive whole number of at most {_MOST}")
+    return value
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST:
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text")
+    return value.strip()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(x, str) and x.strip() for x in value):
+        raise ValueError("must be a list of names")
+    return tuple(x.strip() for x in value)
+
+
+def _table_names(value: object) -> tuple[str, ...]:
+    try:
+        return _texts(value)
+    except ValueError as error:
+        raise ValueError(f"{error} (tables are defined in the file that BACKFILL_SERVICES_FILE names)") from None
+
+
+def _day(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("must be a date like 2023-01-01") from None
+
+
+def _time_zone(value: object) -> str:
+    try:
+        return ZoneInfo(value if isinstance(value, str) else "").key
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone like Europe/Berlin") from None
+
+
+def _one_of(kind: type[StrEnum], value: object) -> StrEnum:
+    if not isinstance(value, str) or value not in list(kind):
+        *others, last = kind
+        raise ValueError(f"must be {', '.join(others)} or {last}")
+    return kind(value)
+
+
+def _grain(value: object) -> StrEnum:
+    return _one_of(Grain, value)
+
+
+def _column_type(value: object) -> StrEnum:
+    return _one_of(ColumnType, value)
+
+
+TimeZone = Annotated[str, BeforeValidator(_time_zone)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Column = Annotated[ColumnType, BeforeValidator(_column_type)]
+
+# A setting that is not in the file is None; one that is there must have its kind, so that a blank is refused.
+MaybeCount = Annotated[int | None, BeforeValidator(_count)]
+MaybeWhole = Annotated[int | None, BeforeValidator(_whole)]
+MaybeText = Annotated[str | None, BeforeValidator(_text)]
+MaybeTexts = Annotated[tuple[str, ...] | None, BeforeValidator(_texts)]
+MaybeTableNames = Annotated[tuple[str, ...] | None, BeforeValidator(_table_names)]
+MaybeDay = Annotated[date | None, BeforeValidator(_day)]
+MaybeGrain = Annotated[Grain | None, BeforeValidator(_grain)]

@@ -1,0 +1,33 @@
+"""What runs by itself: the sensor that spots tenant services whose history is missing."""
+
+import dagster as dg
+from dagster import _check as check
+
+from backfill_assets.launching import Launched
+from backfill_assets.resources import open_wiring
+from backfill_assets.settings import load_settings
+from backfill_assets.tenant_history.onboarding import Started, onboard
+
+
+@dg.sensor(
+    name="new_tenant_services",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Spots newly connected tenant services and launches one backfill of the history of each.",
+)
+def new_tenant_services(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Launch what detection finds; the settings are read anew, so that new tenants need no restart."""
+    graph = check.not_none(context.repository_def).asset_graph
+    with open_wiring(load_settings()) as wiring:
+        told = [_tell(s) for s in onboard(wiring, context.instance, graph, requested_by="sensor new_tenant_services")]
+    return dg.SkipReason("; ".join(told) or "no tenant service is new")
+
+
+def _tell(started: Started) -> str:
+    name = f"{started.finding.service.tenant} {started.finding.service.spec.name}"
+    match started.launched:
+        case Launched(backfill_id=backfill_id, is_new=True):
+            return f"{name}: launched backfill {backfill_id} ({started.finding.judgement.reason})"
+        case Launched(backfill_id=backfill_id):
+            return f"{name}: backfill {backfill_id} is already under way"
+    return f"{name}: not launched: {started.problem}"

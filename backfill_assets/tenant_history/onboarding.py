@@ -1,0 +1,178 @@
+"""Finding services whose history is missing, and launching it: what the sensor and the command line share.
+
+Here belongs where detection's facts come from and what is done about a verdict. The decision itself is pure and
+belongs to `detection.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from dagster import DagsterInstance
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+
+from backfill_assets.core.keys import encode_key
+from backfill_assets.errors import BackfillError
+from backfill_assets.launching import DOMAIN_TAG, BackfillRequest, Launched, backfills, has_ended, has_succeeded, launch
+from backfill_assets.resources import Wiring
+from backfill_assets.settings import TenantService
+from backfill_assets.tenant_history.assets import op_name
+from backfill_assets.tenant_history.backfill import DOMAIN
+from backfill_assets.tenant_history.detection import Facts, History, Judgement, Verdict, judge
+from backfill_assets.tenant_history.partitions import asset_key, partition_key, tenant_set
+from backfill_assets.tenant_history.plan import HistoryPlan, plan_history, windows_per_run
+
+TENANT_TAG = "backfill/tenant"
+SERVICE_TAG = "backfill/service"
+SCOPE_TAG = "backfill/scope"
+WHOLE, PART = "whole history", "part of history"
+
+Graph = BaseAssetGraph[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One tenant's service and what detection says of it."""
+
+    service: TenantService
+    judgement: Judgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What came of a finding: the plan and its backfill, or the sentence that says why none was started."""
+
+    finding: Finding
+    plan: HistoryPlan | None = None
+    launched: Launched | None = None
+    problem: str = ""
+
+
+def survey(wiring: Wiring, instance: DagsterInstance) -> list[Finding]:
+    """Judge every service of every tenant."""
+    return [
+        Finding(service=service, judgement=judge(_facts(wiring, instance, service)))
+        for tenant in wiring.settings.tenants.values()
+        for service in tenant.services.values()
+    ]
+
+
+def onboard(wiring: Wiring, instance: DagsterInstance, graph: Graph, *, requested_by: str) -> Iterator[Started]:
+    """Launch the whole history of every service that detection finds, each on its own.
+
+    A service that cannot be reached, or that refuses its credential, is told of and left for the next time.
+    """
+    for finding in survey(wiring, instance):
+        if finding.judgement.verdict is Verdict.BACKFILL:
+            yield _start(wiring, instance, graph, finding, requested_by)
+        else:
+            _remember(wiring, finding)
+
+
+def _start(wiring: Wiring, instance: DagsterInstance, graph: Graph, finding: Finding, requested_by: str) -> Started:
+    service = finding.service
+    try:
+        check_connection(wiring, service)
+        plan = whole_history(wiring, service)
+        reason = finding.judgement.reason
+        launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
+    except BackfillError as error:
+        return Started(finding=finding, problem=str(error))
+    _note(wiring, service, on=True)
+    return Started(finding=finding, plan=plan, launched=launched)
+
+
+def check_connection(wiring: Wiring, service: TenantService) -> str:
+    """Make one request with the tenant's credential; return what answered, or raise what stands in the way."""
+    source = wiring.connect(service)
+    try:
+        return source.check()
+    finally:
+        source.close()
+
+
+def whole_history(wiring: Wiring, service: TenantService) -> HistoryPlan:
+    """The plan for all tables from the lookback to now."""
+    return plan_history(service.spec, wiring.clock(), windows_per_run=per_run(wiring, service))
+
+
+def per_run(wiring: Wiring, service: TenantService) -> int:
+    """How many windows a run of this service covers, whatever the tenant's own chunk size is."""
+    return windows_per_run(wiring.settings.services[service.spec.name])
+
+
+def launch_history(
+    wiring: Wiring,
+    instance: DagsterInstance,
+    graph: Graph,
+    service: TenantService,
+    plan: HistoryPlan,
+    *,
+    reason: str,
+    requested_by: str,
+) -> Launched:
+    """Make the tenant a partition and launch the plan as one native backfill."""
+    tenant, name = service.tenant, service.spec.name
+    instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
+    keys = [partition_key(tenant, window) for window in plan.windows]
+    first, last = plan.windows[0].key, plan.windows[-1].key
+    request = BackfillRequest(
+        domain=DOMAIN,
+        key=f"{DOMAIN}/{tenant}/{name}/{plan.target}",
+        title=f"{tenant} {name}: {first} to {last}",
+        reason=reason,
+        requested_by=requested_by,
+        partitions={asset_key(name, table): keys for table in plan.tables},
+        tags={TENANT_TAG: tenant, SERVICE_TAG: name, SCOPE_TAG: WHOLE if plan.is_whole else PART},
+        run_config=_run_config(service, plan),
+    )
+    return launch(instance, graph, request, lock=wiring.lock)
+
+
+def _run_config(service: TenantService, plan: HistoryPlan) -> Mapping[str, Any] | None:
+    if plan.chunk_size_days == service.spec.chunk_size_days:
+        return None
+    config = {"config": {"chunk_size_days": plan.chunk_size_days}}
+    return {"ops": {op_name(plan.spec.name, table): config for table in plan.tables}}
+
+
+def _facts(wiring: Wiring, instance: DagsterInstance, service: TenantService) -> Facts:
+    if not service.enabled:
+        return Facts(is_enabled=False)
+    history, stopped_id = _history(instance, service)
+    return Facts(
+        is_enabled=True,
+        missing=service.missing,
+        history=history,
+        stopped_id=stopped_id,
+        oldest_data_age=_age(wiring, service) if history is History.NONE else None,
+        was_off=wiring.switches.last_seen(service.tenant, service.spec.name) is False,
+    )
+
+
+def _history(instance: DagsterInstance, service: TenantService) -> tuple[History, str]:
+    tags = {DOMAIN_TAG: DOMAIN, TENANT_TAG: service.tenant, SERVICE_TAG: service.spec.name, SCOPE_TAG: WHOLE}
+    known = backfills(instance, tags)
+    if not known:
+        return History.NONE, ""
+    if not all(map(has_ended, known)):
+        return History.ACTIVE, ""
+    if any(map(has_succeeded, known)):
+        return History.COMPLETED, ""
+    return History.STOPPED, known[0].backfill_id
+
+
+def _age(wiring: Wiring, service: TenantService) -> timedelta | None:
+    oldest = wiring.lake.oldest_write(service.tenant, service.spec.name)
+    return None if oldest is None else wiring.clock() - oldest
+
+
+def _remember(wiring: Wiring, finding: Finding) -> None:
+    """Note whether the service is on, so that switching it on again is noticed."""
+    _note(wiring, finding.service, on=finding.judgement.verdict is not Verdict.OFF)
+
+
+def _note(wiring: Wiring, service: TenantService, *, on: bool) -> None:
+    if wiring.switches.last_seen(service.tenant, service.spec.name) is not on:
+        wiring.switches.note(service.tenant, service.spec.name, on, wiring.clock())

@@ -1,0 +1,55 @@
+"""Partitions of tenant history: tenants of a service x windows of time.
+
+Here belong the definitions and the translation between keys and what they stand for.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import dagster as dg
+
+from backfill_assets.core.keys import decode_key, encode_key
+from backfill_assets.core.source import Grain, ServiceSpec, TableSpec
+from backfill_assets.core.windows import Window
+from backfill_assets.tenant_history.plan import calendar_of
+
+TENANT, WINDOW = "tenant", "window"
+
+_DEFINITIONS = {
+    Grain.DAILY: dg.DailyPartitionsDefinition,
+    Grain.WEEKLY: dg.WeeklyPartitionsDefinition,
+    Grain.MONTHLY: dg.MonthlyPartitionsDefinition,
+}
+
+
+def tenant_set(service: str) -> str:
+    """The name of the dynamic set that holds the tenants of a service."""
+    return f"{service}_tenants"
+
+
+def tenant_windows(spec: ServiceSpec) -> dg.MultiPartitionsDefinition:
+    """Tenants x windows, the window that holds now included."""
+    windows = _DEFINITIONS[spec.grain](start_date=calendar_of(spec).first_day.isoformat(), end_offset=1)
+    tenants = dg.DynamicPartitionsDefinition(name=tenant_set(spec.name))
+    return dg.MultiPartitionsDefinition({TENANT: tenants, WINDOW: windows})
+
+
+def asset_key(service: str, table: TableSpec) -> dg.AssetKey:
+    """`<service>/<table>`."""
+    return dg.AssetKey([service, table.slug])
+
+
+def partition_key(tenant: str, window: Window) -> dg.MultiPartitionKey:
+    """The key of one tenant's window."""
+    return dg.MultiPartitionKey({TENANT: encode_key(tenant), WINDOW: window.key})
+
+
+def by_tenant(spec: ServiceSpec, keys: Iterable[str]) -> Mapping[str, list[Window]]:
+    """The windows that are asked for, of each tenant."""
+    calendar = calendar_of(spec)
+    found: dict[str, list[Window]] = {}
+    for key in keys:
+        dimensions = cast(dg.MultiPartitionKey, key).keys_by_dimension
+        tenant = decode_key(dimensions[TENANT])
+        found.setdefault(tenant, []).append(calendar.window_from_key(dimensions[WINDOW]))
+    return found
