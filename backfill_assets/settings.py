@@ -1,8 +1,8 @@
 """Everything that can be set, read and checked in one place; nothing else reads the environment.
 
-Here belong the settings themselves and the one function that loads them. The two files are read by
-`settings_services` and `settings_tenants`, credentials by `settings_credentials`. What contradicts itself stops the
-start with a sentence that names the settings; importing this module reads nothing.
+Here belong the settings themselves and the one function that loads them. The parts of the two files and the
+credentials are read by `configuration`. What contradicts itself stops the start with a sentence that names the
+settings; importing this module reads nothing.
 """
 
 import os
@@ -18,12 +18,10 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from backfill_assets.adapters.rest.registry import CONNECTORS
-from backfill_assets.core.source import ServiceSpec
-from backfill_assets.errors import ConfigurationError
-from backfill_assets.settings_credentials import collisions, find_address, find_credential
-from backfill_assets.settings_files import Problems, dotted
-from backfill_assets.settings_services import SERVICES_FILE, Services, clientless_notes, read_services
-from backfill_assets.settings_tenants import (
+from backfill_assets.configuration.credentials import collisions, find_address, find_credential
+from backfill_assets.configuration.files import Problems, dotted
+from backfill_assets.configuration.services import SERVICES_FILE, Services, clientless_notes, read_services
+from backfill_assets.configuration.tenants import (
     TENANTS_FILE,
     TenantSection,
     TenantServiceSection,
@@ -32,6 +30,8 @@ from backfill_assets.settings_tenants import (
     strangers,
     tenant_spec,
 )
+from backfill_assets.core.source import ServiceSpec
+from backfill_assets.errors import ConfigurationError
 
 DOMAINS = ("tenant_history",)
 """The domains that can be loaded."""

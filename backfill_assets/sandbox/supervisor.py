@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ GRACE_SECONDS = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One program: what to start; `is_killed` ones are ended hard, without a word to their children."""
+    """One program: its name and what to start."""
 
     name: str
     arguments: Sequence[str]
@@ -29,22 +30,32 @@ class Program:
 class Supervisor:
     """Looks after programs; each gets a session of its own, so that Ctrl-C reaches only the supervisor.
 
+    Programs see `environment`, or that of this process where it is None. `shield` holds back interrupts: one between
+    the start of a program and its being written down would leave it behind.
+
     The sessions are written to a file in `home`, by which a later supervisor finds what a killed one left running.
     """
 
     home: Path
+    environment: Mapping[str, str] | None = None
+    shield: Callable[[], AbstractContextManager[None]] = nullcontext
     _running: dict[str, tuple[Program, subprocess.Popen[bytes]]] = field(default_factory=dict)
 
     def start(self, program: Program) -> None:
         """Start a program; its output goes to `<home>/logs/<name>.log`."""
         logs = self.home / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        with (logs / f"{program.name}.log").open("ab") as log:
+        with self.shield(), (logs / f"{program.name}.log").open("ab") as log:
             process = subprocess.Popen(
-                program.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                program.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
             )
-        self._running[program.name] = (program, process)
-        self._write_down()
+            self._running[program.name] = (program, process)
+            self._write_down()
 
     def revive(self) -> list[str]:
         """Start again what has died; return the names."""
@@ -56,6 +67,10 @@ class Supervisor:
     def is_running(self, name: str) -> bool:
         """Whether the program is alive."""
         return name in self._running and self._running[name][1].poll() is None
+
+    def pid(self, name: str) -> int:
+        """The program's process id."""
+        return self._running[name][1].pid
 
     def log(self, name: str) -> Path:
         """Where the program's output goes."""

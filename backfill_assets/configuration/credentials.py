@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from backfill_assets.configuration.files import Problems
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
-from backfill_assets.settings_files import Problems
 
 ADDRESS = "api_base_url"
 """The credential field that is not a secret but the service's address; `base_url` in the tenants file says the same."""

@@ -1,7 +1,7 @@
 """What the services file says, merged onto the services that this version knows.
 
 Here belong the file's sections, the merge, and the checks on the merged services. Translating an existing
-`backfill_config.json` belongs to `settings_existing`, what one tenant may change to `settings_tenants`.
+`backfill_config.json` belongs to `configuration.existing`, what one tenant may change to `configuration.tenants`.
 """
 
 import re
@@ -13,11 +13,19 @@ from typing import Any
 
 from pydantic import Field
 
+from backfill_assets.configuration.existing import EXISTING_KEYS, translate
+from backfill_assets.configuration.files import (
+    Problems,
+    Section,
+    checked,
+    dotted,
+    nearest,
+    read_document,
+    refuse_unknown,
+)
+from backfill_assets.configuration.values import Column, Flag, MaybeCount, MaybeDay, MaybeGrain, MaybeText, MaybeWhole
 from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.errors import ConfigurationError
-from backfill_assets.settings_existing import EXISTING_KEYS, translate
-from backfill_assets.settings_files import Problems, Section, checked, dotted, nearest, read_document, refuse_unknown
-from backfill_assets.settings_values import Column, Flag, MaybeCount, MaybeDay, MaybeGrain, MaybeText, MaybeWhole
 
 SERVICES_FILE = "BACKFILL_SERVICES_FILE"
 WITHOUT_CLIENT = ("salesforce", "servicenow")

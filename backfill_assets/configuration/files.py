@@ -1,7 +1,7 @@
 """Reading a settings file: YAML or JSON to plain values, plain values to a checked section, errors to sentences.
 
-Here belongs what all settings files share. What a services file may say belongs to `settings_services`, what a
-tenants file may say to `settings_tenants`. No sentence shows a value that could be a secret: values are shown only
+Here belongs what all settings files share. What a services file may say belongs to `configuration.services`, what a
+tenants file may say to `configuration.tenants`. No sentence shows a value that could be a secret: values are shown only
 for settings that this program knows, and only numbers and short texts.
 """
 

@@ -1,7 +1,7 @@
 """What the tenants file says, and what a tenant may change about a service.
 
 Here belong the file's sections and the merge of a tenant's overrides onto a service. Credentials belong to
-`settings_credentials`.
+`configuration.credentials`.
 """
 
 import unicodedata
@@ -13,11 +13,19 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from backfill_assets.configuration.files import (
+    Problems,
+    Section,
+    checked,
+    dotted,
+    nearest,
+    read_document,
+    refuse_unknown,
+)
+from backfill_assets.configuration.services import SERVICES_FILE, Services, lookback_problem, unknown_service
+from backfill_assets.configuration.values import Flag, MaybeCount, MaybeTableNames, MaybeText, TimeZone
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
-from backfill_assets.settings_files import Problems, Section, checked, dotted, nearest, read_document, refuse_unknown
-from backfill_assets.settings_services import SERVICES_FILE, Services, lookback_problem, unknown_service
-from backfill_assets.settings_values import Flag, MaybeCount, MaybeTableNames, MaybeText, TimeZone
 
 TENANTS_FILE = "BACKFILL_TENANTS_FILE"
 

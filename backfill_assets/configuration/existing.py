@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from backfill_assets.configuration.files import Section, checked, dotted
+from backfill_assets.configuration.values import MaybeCount, MaybeDay, MaybeTexts
 from backfill_assets.core.source import ServiceSpec
-from backfill_assets.settings_files import Section, checked, dotted
-from backfill_assets.settings_values import MaybeCount, MaybeDay, MaybeTexts
 
 EXISTING_KEYS = ("default_settings", "service_settings", "tenant_overrides", "scheduling", "monitoring")
 

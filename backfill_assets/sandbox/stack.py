@@ -1,0 +1,211 @@
+"""Everything that a backfill needs, on one machine: databases, stand-in services, and the programs of Dagster.
+
+Here belongs what is started, with which settings, and in which order. Care for the processes belongs to
+`supervisor.py`; what is done with the running stack to the demo and to the tests.
+"""
+
+import fcntl
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from backfill_assets.adapters.state.schema import initialise
+from backfill_assets.core.windows import utc_now
+from backfill_assets.errors import ConfigurationError, PermanentError
+from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.dataset import TENANTS
+from backfill_assets.sandbox.postgres import EmbeddedPostgres
+from backfill_assets.sandbox.supervisor import Program, Supervisor
+
+START_SECONDS = 90
+SANDBOX_PORT = 8090
+SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
+DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """The programs and their folder `home`; the UI is served on `port`.
+
+    `until` is where the sandbox's records end; it is kept in `home`, so that the truth stays the same at each start.
+    `say` hears what is being done; `shield` holds back interrupts where one would leave a process behind.
+    """
+
+    home: Path
+    port: int
+    scale: int = 1
+    tenants: tuple[str, ...] = TENANTS
+    until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
+    durable: bool = True
+    environment: Mapping[str, str] | None = None
+    say: Callable[[str], None] = field(default=lambda _text: None)
+    shield: Callable[[], AbstractContextManager[None]] = nullcontext
+    variables: dict[str, str] = field(default_factory=dict, init=False)
+    _ports: dict[str, int] = field(default_factory=dict, init=False)
+
+    _home_lock: IO[str] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.supervisor = Supervisor(home=self.home, shield=self.shield)
+        self.postgres = EmbeddedPostgres(self.home / "postgres", durable=self.durable)
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where the stand-in services are."""
+        return f"http://127.0.0.1:{self._ports[SANDBOX]}"
+
+    @property
+    def url(self) -> str:
+        """Where the Dagster UI is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def prepare(self) -> Mapping[str, str]:
+        """End what a killed stack left, start the database, write every file; return the variables to be set."""
+        self._take_home()
+        self.supervisor.stop_leftovers()
+        if answers(self.port):
+            raise ConfigurationError(
+                f"port {self.port} is taken by another program; try `make demo PORT={self.port + 1}`"
+            )
+        self.say("starting the embedded PostgreSQL ...")
+        with self.shield():
+            self.postgres.start()
+        for database in ("dagster", "backfill"):
+            self.postgres.create_database(database)
+        initialise(self.postgres.url("backfill"))
+        self._ports = {SANDBOX: free_port(SANDBOX_PORT), CODE_SERVER: free_port()}
+        self._write_files()
+        self.variables = self._variables()
+        if self.environment is not None:
+            self.supervisor.environment = {**self.environment, **self.variables}
+        return self.variables
+
+    def start(self) -> None:
+        """Start every program; the daemon and the UI once the code is loaded."""
+        self.say("starting the stand-in services and Dagster ...")
+        self.start_program(SANDBOX)
+        self.start_program(CODE_SERVER)
+        self.wait_for(SANDBOX, self._ports[SANDBOX])
+        self.wait_for(CODE_SERVER, self._ports[CODE_SERVER])
+        self.start_program(DAEMON)
+        self.start_program(WEBSERVER)
+
+    def start_program(self, name: str) -> None:
+        """Start one of the programs."""
+        self.supervisor.start(Program(name=name, arguments=[sys.executable, "-m", *self._arguments(name)]))
+
+    def wait_for(self, name: str, port: int) -> None:
+        """Wait until the program listens; raises `PermanentError` that names its log when it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(port):
+            if not self.supervisor.is_running(name) or time.monotonic() > deadline:
+                raise PermanentError(f"the {name} did not start; {self.supervisor.log(name)} says why")
+            time.sleep(0.1)
+
+    def stop(self) -> list[int]:
+        """Stop everything; return the pids that resisted.
+
+        Runs under way are killed, not asked: asked ones would be cancelled, killed ones go on at the next start.
+        """
+        if self._home_lock is None:
+            return []
+        left = self.supervisor.stop(hard=[CODE_SERVER])
+        self.postgres.stop()
+        self._home_lock.close()
+        self._home_lock = None
+        return left
+
+    def _take_home(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        lock = (self.home / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ConfigurationError(
+                f"another demo runs in {self.home}; stop it first, or wait until it ends"
+            ) from None
+        self._home_lock = lock
+
+    def _arguments(self, name: str) -> list[str]:
+        workspace = ["-w", str(self.home / "workspace.yaml")]
+        port = str(self._ports.get(name, self.port))
+        match name:
+            case "sandbox":
+                return [
+                    "backfill_assets",
+                    "sandbox",
+                    "--port",
+                    port,
+                    "--scale",
+                    str(self.scale),
+                    "--until",
+                    self._end(),
+                ]
+            case "code-server":
+                return ["dagster", "api", "grpc", "-m", "backfill_assets.definitions", "-h", "127.0.0.1", "-p", port]
+            case "daemon":
+                return ["dagster._daemon", "run", *workspace]
+            case _:
+                return ["dagster_webserver", "-h", "127.0.0.1", "-p", port, *workspace]
+
+    def _end(self) -> str:
+        file = self.home / "sandbox.json"
+        if not file.exists():
+            file.write_text(json.dumps({"until": self.until.isoformat()}))
+        return str(json.loads(file.read_text())["until"])
+
+    def _write_files(self) -> None:
+        (self.home / "dagster").mkdir(exist_ok=True)
+        (self.home / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML.read_text())
+        code = {"host": "127.0.0.1", "port": self._ports[CODE_SERVER], "location_name": "backfill_assets"}
+        _write_yaml(self.home / "workspace.yaml", {"load_from": [{"grpc_server": code}]})
+        services = {tenant: {"connectwise": {"base_url": self._base_url(tenant)}} for tenant in self.tenants}
+        _write_yaml(self.home / "tenants.yaml", {"tenants": {t: {"services": s} for t, s in services.items()}})
+
+    def _base_url(self, tenant: str) -> str:
+        return f"{self.sandbox_url}/connectwise/{tenant}"
+
+    def _variables(self) -> dict[str, str]:
+        credentials = {
+            f"BACKFILL_{tenant.upper()}_CONNECTWISE_{name.upper()}": value
+            for tenant in self.tenants
+            for name, value in connectwise.credentials(tenant).items()
+        }
+        return {
+            "DAGSTER_HOME": str(self.home / "dagster"),
+            "BACKFILL_DAGSTER_DATABASE_URL": self.postgres.url("dagster"),
+            "BACKFILL_DATABASE_URL": self.postgres.url("backfill"),
+            "BACKFILL_LAKE_ROOT": str(self.home / "lake"),
+            "BACKFILL_TENANTS_FILE": str(self.home / "tenants.yaml"),
+            **credentials,
+        }
+
+
+def answers(port: int) -> bool:
+    """Whether a program listens on this port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted port when nothing answers there, else a free one."""
+    if wanted and not answers(wanted):
+        return wanted
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(dict(content), sort_keys=False))
