@@ -6,6 +6,7 @@ Here belongs what is started, with which settings, and in which order. Care for 
 
 import fcntl
 import json
+import shutil
 import socket
 import sys
 import time
@@ -123,6 +124,13 @@ class Stack:
         self._home_lock.close()
         self._home_lock = None
         return left
+
+    def remove(self) -> None:
+        """Delete the whole stack, running or not; raises `ConfigurationError` while somebody looks after it."""
+        self._take_home()
+        self.stop()
+        self.postgres.remove()
+        shutil.rmtree(self.home)
 
     def _take_home(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)

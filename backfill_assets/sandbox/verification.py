@@ -79,12 +79,13 @@ def _compare_all(wiring: Wiring, client: httpx.Client) -> Iterator[Compared]:
         for service in tenant.services.values():
             plan = whole_history(wiring, service)
             for table in plan.tables:
-                yield _compare(wiring, client, service, table, plan.windows)
+                yield compare_table(wiring, client, service, table, plan.windows)
 
 
-def _compare(
+def compare_table(
     wiring: Wiring, client: httpx.Client, service: TenantService, table: TableSpec, windows: Sequence[Window]
 ) -> Compared:
+    """Compare adjacent windows of one tenant's table; `client` speaks to the sandbox."""
     name = service.spec.name
     start, end = windows[0].reads_from, windows[-1].end
     truth = _truth(client, f"{name}/{service.tenant}/{table.name}", start, end)

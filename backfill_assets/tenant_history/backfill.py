@@ -202,9 +202,9 @@ class TableBackfill:
             "_backfill_processed_at": version_text(now),
         }
         sizes: Counter[Window] = Counter()
-        for day, rows in sorted(read.days.items()):
-            merged = self.lake.merge(self._raw_table, day, [{**row.columns, **ours} for row in rows])
-            sizes[chunk.window_of(rows[0].version)] += merged.bytes
+        days = {day: [{**row.columns, **ours} for row in rows] for day, rows in read.days.items()}
+        for day, merged in self.lake.merge(self._raw_table, days).items():
+            sizes[chunk.window_of(read.days[day][0].version)] += merged.bytes
         self._settle_dead_letters(read, now)
         return sizes
 

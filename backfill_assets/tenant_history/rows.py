@@ -32,7 +32,7 @@ class Row:
 def flatten(record: Record) -> dict[str, Any]:
     """Nested objects become columns joined by `__`; a list becomes JSON text, an empty one null; `{}` vanishes.
 
-    Raises `RejectedRecord` when two fields come to the same column or one takes a name of ours.
+    Raises `RejectedRecord` when two fields come to the same column, or one has a name that is ours or no text.
     """
     columns: dict[str, Any] = {}
     for name, value in _leaves(record, ""):
@@ -40,6 +40,8 @@ def flatten(record: Record) -> dict[str, Any]:
             raise RejectedRecord(f"two of its fields flatten to the same column {name!r}")
         if name.startswith(OURS):
             raise RejectedRecord(f"its field {name!r} takes a name that is reserved for the backfill's own columns")
+        if not _is_storable(name):
+            raise RejectedRecord(f"its field {_short(name)} has a name that is no text")
         columns[name] = value
     return columns
 
@@ -84,7 +86,7 @@ class RowFitter:
         record_id, version = found.get(self._id), found.get(self._version)
         try:
             version = version_text(_timestamp(version))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             version = "" if version is None else str(version)
         return "" if record_id is None else str(record_id), version
 
@@ -162,7 +164,19 @@ def _date(value: Any) -> date | None:
 
 
 def _string(value: Any) -> str:
-    return value if isinstance(value, str) else as_json(value)
+    text = value if isinstance(value, str) else as_json(value)
+    if not _is_storable(text):
+        raise ValueError(value)
+    return text
+
+
+def _is_storable(text: str) -> bool:
+    # JSON can spell one half of a character (a lone surrogate), which no file can hold.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 CASTS: Mapping[ColumnType, Callable[[Any], Scalar]] = {

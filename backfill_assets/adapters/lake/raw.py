@@ -6,6 +6,7 @@ merged with what was read, keyed by (id, version). What a row means belongs to t
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -21,6 +22,8 @@ from backfill_assets.errors import PermanentError
 
 OURS = "_backfill_"
 """Columns with this prefix are added by us; no record may bring one."""
+
+WRITERS = 4
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.INTEGER: pa.int64(),
@@ -64,7 +67,7 @@ class Merged:
 class RawLake:
     """Raw files below a local folder.
 
-    `lock` serialises the processes that merge into one file. A file is replaced atomically, and reaches the disk
+    `lock` serialises the processes that merge into one table's files. A file is replaced atomically, and reaches the disk
     before the replacement does, so that no moment exists in which it is missing or half written.
     """
 
@@ -87,22 +90,26 @@ class RawLake:
         oldest = min((file.stat().st_mtime for file in files), default=None)
         return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
 
-    def merge(self, table: RawTable, day: date, rows: Sequence[Mapping[str, Any]]) -> Merged:
-        """Add rows to the day's file; a file that already holds all of them is not touched.
+    def merge(self, table: RawTable, days: Mapping[date, Sequence[Mapping[str, Any]]]) -> Mapping[date, Merged]:
+        """Add rows to the files of their days; a file that already holds all of them is not touched.
 
-        A version that the file holds keeps the `_backfill_*` values of the run that stored it.
+        A version that a file holds keeps the `_backfill_*` values of the run that stored it.
         """
+        # The files of a chunk are written side by side, since most of the time goes to waiting for the disk.
+        with self._lock(f"lake:{self.folder(table).relative_to(self._root)}"), ThreadPoolExecutor(WRITERS) as writers:
+            return dict(zip(days, writers.map(lambda day: self._merge_day(table, day, days[day]), days), strict=True))
+
+    def _merge_day(self, table: RawTable, day: date, rows: Sequence[Mapping[str, Any]]) -> Merged:
         path = self.path(table, day)
         names = {name for row in rows for name in row}
         fetched = pa.Table.from_pylist([dict(row) for row in rows], schema=table.schema(sorted(names)))
-        with self._lock(f"lake:{path.relative_to(self._root)}"):
-            if not path.exists():
-                return self._write(path, _sorted(table, fetched), added=len(fetched), changed=0)
-            stored = _read(path)
-            merged, added, changed = _merge(table, stored, fetched, path)
-            if not added and not changed:
-                return Merged(rows_added=0, rows_changed=0, bytes=path.stat().st_size)
-            return self._write(path, merged, added=added, changed=changed)
+        if not path.exists():
+            return self._write(path, _sorted(table, fetched), added=len(fetched), changed=0)
+        stored = _read(path)
+        merged, added, changed = _merge(table, stored, fetched, path)
+        if not added and not changed:
+            return Merged(rows_added=0, rows_changed=0, bytes=path.stat().st_size)
+        return self._write(path, merged, added=added, changed=changed)
 
     def versions(self, table: RawTable) -> Iterator[tuple[Any, datetime]]:
         """Every (id, version) that the table's files hold, day by day."""

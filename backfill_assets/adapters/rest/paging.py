@@ -1,0 +1,91 @@
+"""Guards for whoever reads a table page by page in the order of its ids: nothing twice, nothing from outside.
+
+Shared by every client that pages by an integer id and by the in-memory twin. Pure: how a page is asked for belongs to
+the clients, and what happens to a single bad record to the domains.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from backfill_assets.core.source import Record, TableSpec
+from backfill_assets.errors import UnexpectedResponse
+
+
+def require_range(start: datetime, end: datetime) -> None:
+    """Refuse bounds that are naive or the wrong way round with a ValueError."""
+    if start.utcoffset() is None or end.utcoffset() is None:
+        raise ValueError(f"a range needs aware datetimes, not {start!r} to {end!r}")
+    if end < start:
+        raise ValueError(f"a range must not end before it starts: {start} to {end}")
+
+
+def field_at(record: Record, path: str) -> Any:
+    """The value at a path such as `_info/lastUpdated`; None where any level of it is missing."""
+    value: Any = record
+    for name in path.split("/"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def version_of(record: Record, table: TableSpec) -> datetime | None:
+    """When the record was last updated, or None where it does not say so legibly; without a zone it is UTC."""
+    text = field_at(record, table.version_field)
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
+
+
+class Keyset:
+    """Walks one table's `[start, end)` in the order of ids; `last` is the greatest id so far, None at the beginning.
+
+    Records that lack an id or a legible version pass: the caller quarantines them one by one. What fails here would
+    otherwise lose or repeat records silently.
+    """
+
+    def __init__(self, *, table: TableSpec, start: datetime, end: datetime, where: str) -> None:
+        self.last: int | None = None
+        self._table, self._start, self._end, self._where = table, start, end, where
+
+    def accept(self, page: Sequence[Any]) -> Sequence[Record]:
+        """The page, checked, with `last` moved on; raises `UnexpectedResponse`."""
+        for record in page:
+            self._require_object(record)
+            self._require_in_range(record)
+        self._advance([key for record in page if (key := field_at(record, self._table.id_field)) not in (None, "")])
+        return page
+
+    def _require_object(self, record: Any) -> None:
+        if not isinstance(record, dict):
+            raise UnexpectedResponse(f"{self._where} holds {type(record).__name__} values where records should be.")
+
+    def _require_in_range(self, record: Record) -> None:
+        version = version_of(record, self._table)
+        if version is None or self._start <= version < self._end:
+            return
+        raise UnexpectedResponse(
+            f"{self._where} ignored the condition on {self._table.incremental_field}: record "
+            f"{field_at(record, self._table.id_field)!r} was updated at {version.isoformat()}, which is not in "
+            f"[{self._start.isoformat()}, {self._end.isoformat()}). Check the table's incremental and version fields."
+        )
+
+    def _advance(self, ids: Sequence[Any]) -> None:
+        if not ids:
+            raise UnexpectedResponse(
+                f"{self._where} sent a whole page without a usable {self._table.id_field}, so there is no going on "
+                "from it. Check the table's id field."
+            )
+        if strange := [key for key in ids if type(key) is not int]:
+            raise UnexpectedResponse(
+                f"{self._where} sent the id {strange[0]!r}, which is no integer. Check the table's id field."
+            )
+        before = ids if self.last is None else [self.last, *ids]
+        if any(right <= left for left, right in pairwise(before)):
+            raise UnexpectedResponse(
+                f"{self._where} ignored the order by {self._table.id_field} or the condition on it: after "
+                f"{self.last} came {ids[:5]}. Reading on could lose or repeat records."
+            )
+        self.last = ids[-1]

@@ -1,0 +1,91 @@
+"""The state database, opened: the one place through which ledgers and locks are reached.
+
+Here belongs opening, refusing what does not fit, and closing. Making and migrating the schema belongs to
+`adapters/state/schema`, which alone loads Alembic.
+"""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import URL, Engine
+
+from backfill_assets.adapters.state.connecting import (
+    engine_for,
+    file_of,
+    location,
+    parse,
+    revision_of,
+    told_as_configuration,
+)
+from backfill_assets.adapters.state.dead_letters import SqlDeadLetters
+from backfill_assets.adapters.state.locks import Locks
+from backfill_assets.adapters.state.switches import SqlSwitches
+from backfill_assets.adapters.state.tables import SCHEMA_REVISION
+from backfill_assets.errors import ConfigurationError
+
+
+class StateDatabase:
+    """What neither Dagster nor a target can remember; share an instance between threads, not between processes."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use an engine whose schema is known to fit; `open` is the way to get here."""
+        self._engine = engine
+        self._locks = Locks(engine.url)
+        self.dead_letters = SqlDeadLetters(engine)
+        self.switches = SqlSwitches(engine)
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect; `ConfigurationError` when the database is out of reach or its schema is not the one we need."""
+        parsed = parse(url)
+        _require_revision(parsed, _found_revision(parsed))
+        return cls(engine_for(parsed))
+
+    @property
+    def location(self) -> str:
+        """Where the database is, without user and password."""
+        return location(self._engine.url)
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold the lock of this name: one holder at a time among all threads and processes.
+
+        Waits without end; the holder's death frees it. A thread may hold several names, but takes none twice.
+        """
+        return self._locks.hold(name)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._locks.close()
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _found_revision(url: URL) -> str | None:
+    file = file_of(url)
+    if file is not None and not file.exists():
+        return None  # connecting would make an empty one
+    engine = engine_for(url)
+    try:
+        with told_as_configuration(url), engine.connect() as connection:
+            return revision_of(connection)
+    finally:
+        engine.dispose()
+
+
+def _require_revision(url: URL, found: str | None) -> None:
+    if found == SCHEMA_REVISION:
+        return
+    state = "has no schema yet" if found is None else f"is at revision {found}"
+    advice = "" if found is None else f" If {found} is the newer one, update this program instead."
+    raise ConfigurationError(
+        f"The state database ({location(url)}) {state} and this version needs revision {SCHEMA_REVISION}; "
+        f"run `backfill init`.{advice}"
+    )

@@ -1,0 +1,131 @@
+"""Dead letters in the state database.
+
+Here belong the statements behind `core.dead_letters.DeadLetterLedger`, and what only a database knows of a letter:
+its number and when its record was first met.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, RowMapping, Select, delete, select
+
+from backfill_assets.adapters.state.connecting import transaction
+from backfill_assets.adapters.state.tables import DEAD_LETTERS
+from backfill_assets.adapters.state.upserts import upsert
+from backfill_assets.core.dead_letters import DeadLetter
+
+COLUMNS = DEAD_LETTERS.c
+RENAMED = {"table": "table_name", "partition": "partition_key"}
+"""Fields whose names are words of SQL."""
+
+ROWS_A_STATEMENT = 1000
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiledLetter:
+    """A letter as it is filed: `number` names it to a person, `first_seen_at` is when its record was first met."""
+
+    number: int
+    first_seen_at: datetime
+    letter: DeadLetter
+
+
+class SqlDeadLetters:
+    """A `DeadLetterLedger` on PostgreSQL or SQLite."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def put(self, letters: Iterable[DeadLetter]) -> None:
+        """See `DeadLetterLedger.put`; all of them in one transaction."""
+        rows = _rows(letters)
+        if not rows:
+            return
+        statement = upsert(self._engine, DEAD_LETTERS, key=["identity"], keep=["first_seen_at"])
+        with transaction(self._engine) as connection:
+            for part in _parts(rows):
+                connection.execute(statement, part)
+
+    def resolve(self, domain: str, tenant: str, service: str, table: str, records: Iterable[tuple[str, str]]) -> int:
+        """See `DeadLetterLedger.resolve`."""
+        fitting = {_digest((domain, tenant, service, table, *record)) for record in records}
+        with transaction(self._engine) as connection:
+            # There are many records and few letters, so the letters are what is fetched.
+            held = select(COLUMNS.identity).order_by(COLUMNS.identity).with_for_update()
+            place = _matching(held, {"domain": domain, "tenant": tenant, "service": service, "table": table})
+            found = [identity for identity in connection.execute(place).scalars() if identity in fitting]
+            return sum(_delete(connection, part) for part in _parts(found))
+
+    def letters(
+        self,
+        *,
+        domain: str | None = None,
+        tenant: str | None = None,
+        service: str | None = None,
+        table: str | None = None,
+    ) -> Sequence[DeadLetter]:
+        """See `DeadLetterLedger.letters`."""
+        filed = self.filed(domain=domain, tenant=tenant, service=service, table=table)
+        return [entry.letter for entry in filed]
+
+    def filed(
+        self,
+        *,
+        domain: str | None = None,
+        tenant: str | None = None,
+        service: str | None = None,
+        table: str | None = None,
+    ) -> Sequence[FiledLetter]:
+        """The letters that match, with their numbers, ordered by identity."""
+        wanted = {"domain": domain, "tenant": tenant, "service": service, "table": table}
+        found = self._select(_matching(select(DEAD_LETTERS), wanted))
+        # Not by the database, whose order depends on its collation.
+        return sorted(found, key=lambda entry: entry.letter.identity)
+
+    def numbered(self, number: int) -> FiledLetter | None:
+        """The letter with this number, or None."""
+        return next(iter(self._select(select(DEAD_LETTERS).where(COLUMNS.id == number))), None)
+
+    def _select(self, statement: Select[Any]) -> Sequence[FiledLetter]:
+        with transaction(self._engine) as connection:
+            return [_filed(row) for row in connection.execute(statement).mappings()]
+
+
+def _rows(letters: Iterable[DeadLetter]) -> Sequence[Mapping[str, Any]]:
+    """One row a letter, in the order of their digests: two writers who lock in one order cannot deadlock."""
+    rows: dict[str, dict[str, Any]] = {}
+    for letter in letters:
+        row = {RENAMED.get(name, name): value for name, value in asdict(letter).items()}
+        identity = _digest(letter.identity)
+        first_seen_at = rows[identity]["first_seen_at"] if identity in rows else letter.seen_at
+        rows[identity] = {**row, "identity": identity, "first_seen_at": first_seen_at}
+    return [rows[identity] for identity in sorted(rows)]
+
+
+def _parts(rows: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        yield rows[start : start + ROWS_A_STATEMENT]
+
+
+def _digest(identity: tuple[str, ...]) -> str:
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def _matching(statement: Select[Any], wanted: Mapping[str, str | None]) -> Select[Any]:
+    given = {RENAMED.get(name, name): value for name, value in wanted.items() if value is not None}
+    return statement.where(*(COLUMNS[name] == value for name, value in given.items()))
+
+
+def _delete(connection: Connection, identities: Sequence[str]) -> int:
+    return connection.execute(delete(DEAD_LETTERS).where(COLUMNS.identity.in_(identities))).rowcount
+
+
+def _filed(row: RowMapping) -> FiledLetter:
+    columns = {field: row[RENAMED.get(field, field)] for field in DeadLetter.__dataclass_fields__}
+    return FiledLetter(number=row["id"], first_seen_at=row["first_seen_at"], letter=DeadLetter(**columns))

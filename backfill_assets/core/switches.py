@@ -1,0 +1,35 @@
+"""Which services were switched on when detection last looked: the memory behind "enabled again after being off".
+
+Here belong the interface and its in-memory twin. What follows from a change is decided by the domain that asks;
+the table in the state database belongs to `adapters/state`.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+
+class SwitchLedger(Protocol):
+    """Remembers one switch for each (tenant, service)."""
+
+    def last_seen(self, tenant: str, service: str) -> bool | None:
+        """Whether the service was enabled at the last look; None when it has never been looked at."""
+        ...
+
+    def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
+        """Remember what a look at the aware time `at` found; it replaces what was remembered before."""
+        ...
+
+
+class MemorySwitches:
+    """The ledger's in-memory twin, for tests and dry runs."""
+
+    def __init__(self) -> None:
+        self._enabled: dict[tuple[str, str], bool] = {}
+
+    def last_seen(self, tenant: str, service: str) -> bool | None:
+        """See `SwitchLedger.last_seen`."""
+        return self._enabled.get((tenant, service))
+
+    def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
+        """See `SwitchLedger.note`."""
+        self._enabled[tenant, service] = enabled

@@ -1,0 +1,223 @@
+"""One table of the sandbox: the computed records, and over them the ones changed since the start.
+
+Here belongs finding, ordering and counting records. How a query is written belongs to the module of its service; what
+the truth is, apart from this module's paths, to `truth.py`.
+"""
+
+import heapq
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from backfill_assets.sandbox.dataset import Timeline
+
+Json = dict[str, Any]
+Build = Callable[[int, int, int], Json]
+"""Makes a record of (id, rank, moment)."""
+Stamp = Callable[[int, int], Json]
+"""Makes the fields that say id and moment, of (id, moment)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which records, in which order: `[start, end)` in seconds since the epoch, ids from `low` up to but not `high`.
+
+    `where` sees the whole record; None lets all through.
+    """
+
+    start: int | None = None
+    end: int | None = None
+    low: int = 0
+    high: int | None = None
+    where: Callable[[Json], bool] | None = None
+    by_time: bool = False
+    descending: bool = False
+
+    def covers(self, record_id: int, moment: int) -> bool:
+        """Whether a record with this id and moment is within the bounds."""
+        return (
+            self.low <= record_id
+            and (self.high is None or record_id < self.high)
+            and (self.start is None or self.start <= moment)
+            and (self.end is None or moment < self.end)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a record became after the start; `record` is None once it is deleted."""
+
+    moment: int
+    record: Json | None
+
+
+class IdCache:
+    """Sorted ids of the ranges asked for last, `limit` of them at most in all ranges together."""
+
+    def __init__(self, limit: int = 1_000_000) -> None:
+        self._limit = limit
+        self._ranges: OrderedDict[tuple[str, int, int], array[int]] = OrderedDict()
+
+    def ids(self, timeline: Timeline, first: int, end: int) -> "array[int]":
+        """The ids of the ranks `[first, end)`, ascending."""
+        key = (timeline.key, first, end)
+        if key not in self._ranges:
+            self._keep(key, array("Q", sorted(map(timeline.record_id, range(first, end)))))
+        self._ranges.move_to_end(key)
+        return self._ranges[key]
+
+    @property
+    def held(self) -> int:
+        """How many ids are held."""
+        return sum(map(len, self._ranges.values()))
+
+    def _keep(self, key: tuple[str, int, int], ids: "array[int]") -> None:
+        while self._ranges and self.held + len(ids) > self._limit:
+            self._ranges.popitem(last=False)
+        self._ranges[key] = ids
+
+
+class Table:
+    """The records of one tenant's table."""
+
+    SORTED_AT_MOST = 200_000
+    """Ranges with more records than this are found by walking the ids, so that no query needs much memory."""
+    MADE_AT_MOST = 10_000
+    """Ranges with more records than this are not all made only to say which page is the last."""
+
+    def __init__(self, timeline: Timeline, *, build: Build, stamp: Stamp, cache: IdCache) -> None:
+        self.timeline = timeline
+        self.changes: dict[int, Change] = {}
+        self.revision = 0
+        self._build = build
+        self._stamp = stamp
+        self._cache = cache
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The names that records have at their top, also those that only some records have."""
+        return frozenset(name for rank in range(100) for name in self._build(1, rank, 0))
+
+    def get(self, record_id: int) -> Json | None:
+        """The record as it is now, or None."""
+        if (change := self.changes.get(record_id)) is not None:
+            return change.record
+        rank = self.timeline.rank(record_id)
+        return None if rank is None else self._build(record_id, rank, self.timeline.moment(rank))
+
+    def moment(self, record_id: int) -> int | None:
+        """When the record was last updated, or None where there is none."""
+        if (change := self.changes.get(record_id)) is not None:
+            return None if change.record is None else change.moment
+        rank = self.timeline.rank(record_id)
+        return None if rank is None else self.timeline.moment(rank)
+
+    def records(self, selection: Selection) -> Iterator[Json]:
+        """The selected records in order, each made when it is asked for."""
+        made = filter(None, map(self.get, self.ids(selection)))
+        return made if selection.where is None else filter(selection.where, made)
+
+    def count(self, selection: Selection) -> int:
+        """How many records are selected."""
+        if selection.where is not None:
+            return sum(1 for _ in self.records(selection))
+        if selection.low > 1 or selection.high is not None:
+            return sum(1 for _ in self.ids(selection))
+        first, end = self._ranks(selection)
+        hidden = sum(first <= rank < end for rank in map(self.timeline.rank, self.changes) if rank is not None)
+        return end - first - hidden + len(self._changed(selection))
+
+    def is_cheap_to_count(self, selection: Selection) -> bool:
+        """Whether a count takes no longer than a page."""
+        if selection.where is None and selection.low <= 1 and selection.high is None:
+            return True
+        first, end = self._ranks(selection)
+        return end - first <= (self.SORTED_AT_MOST if selection.where is None else self.MADE_AT_MOST)
+
+    def ids(self, selection: Selection) -> Iterator[int]:
+        """The ids within the selection's bounds, in its order; `where` is not looked at."""
+        return self._ids_by_time(selection) if selection.by_time else self._ids_by_id(selection)
+
+    def change(self, record_id: int, moment: int, fields: Mapping[str, Any]) -> Json:
+        """Give a record, new or not, this moment and these fields, merged into the ones it has."""
+        base = self.get(record_id) or self._build(record_id, self.timeline.capacity + record_id, moment)
+        record = merged(merged(base, fields), self._stamp(record_id, moment))
+        self.changes[record_id] = Change(moment=moment, record=record)
+        self.revision += 1
+        return record
+
+    def delete(self, record_id: int) -> None:
+        """Let a record be gone."""
+        self.changes[record_id] = Change(moment=0, record=None)
+        self.revision += 1
+
+    def restore(self) -> None:
+        """Forget every change."""
+        self.changes.clear()
+        self.revision += 1
+
+    def _ids_by_id(self, selection: Selection) -> Iterator[int]:
+        unchanged: Iterable[int] = self._unchanged(selection)
+        if not self.changes:
+            return iter(unchanged)
+        unchanged = (record_id for record_id in unchanged if record_id not in self.changes)
+        changed = sorted((record_id for _, record_id in self._changed(selection)), reverse=selection.descending)
+        return heapq.merge(unchanged, changed, reverse=selection.descending)
+
+    def _unchanged(self, selection: Selection) -> Iterable[int]:
+        first, end = self._ranks(selection)
+        low = max(1, selection.low)
+        high = self.timeline.capacity + 1 if selection.high is None else min(selection.high, self.timeline.capacity + 1)
+        timeless = selection.start is None and selection.end is None
+        if timeless or end - first > self.SORTED_AT_MOST or high - low < end - first:
+            return self._walk(range(low, high), first, end, selection.descending)
+        ids = self._cache.ids(self.timeline, first, end)
+        found = memoryview(ids)[bisect_left(ids, low) : bisect_right(ids, high - 1)]
+        return reversed(found) if selection.descending else found
+
+    def _walk(self, ids: range, first: int, end: int, descending: bool) -> Iterator[int]:
+        rank_of = self.timeline.rank
+        for record_id in reversed(ids) if descending else ids:
+            rank = rank_of(record_id)
+            if rank is not None and first <= rank < end:
+                yield record_id
+
+    def _ids_by_time(self, selection: Selection) -> Iterator[int]:
+        ranks = range(*self._ranks(selection))
+        pairs = self._in_time(reversed(ranks) if selection.descending else ranks, selection)
+        changed = sorted(self._changed(selection), reverse=selection.descending)
+        return (record_id for _, record_id in heapq.merge(pairs, changed, reverse=selection.descending))
+
+    def _in_time(self, ranks: Iterable[int], selection: Selection) -> Iterator[tuple[int, int]]:
+        pairs = ((self.timeline.moment(rank), self.timeline.record_id(rank)) for rank in ranks)
+        for _, together in groupby(pairs, key=itemgetter(0)):
+            for moment, record_id in sorted(together, reverse=selection.descending):
+                if record_id not in self.changes and selection.covers(record_id, moment):
+                    yield moment, record_id
+
+    def _ranks(self, selection: Selection) -> tuple[int, int]:
+        first = 0 if selection.start is None else self.timeline.rank_at(selection.start)
+        end = self.timeline.total if selection.end is None else self.timeline.rank_at(selection.end)
+        return first, max(first, end)
+
+    def _changed(self, selection: Selection) -> list[tuple[int, int]]:
+        return [
+            (change.moment, record_id)
+            for record_id, change in self.changes.items()
+            if change.record is not None and selection.covers(record_id, change.moment)
+        ]
+
+
+def merged(base: Mapping[str, Any], fields: Mapping[str, Any]) -> Json:
+    """`base` with `fields` laid over it, objects merged level by level; neither is changed."""
+    result = dict(base)
+    for name, value in fields.items():
+        old = result.get(name)
+        result[name] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

@@ -1,0 +1,54 @@
+"""The requests that came in: a log for tests to look at, and each tenant's rate limit.
+
+What a refused request is answered belongs to the module of its service.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+_MINUTE = 60.0
+
+
+class RequestLog:
+    """Counts requests and keeps the last 200 of them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lines: deque[dict[str, str]] = deque(maxlen=200)
+
+    def add(self, *, target: str, method: str, path: str, query: str) -> None:
+        """Note a request; `target` is `service/tenant/endpoint`, the path without version and record id."""
+        self._counts[target] += 1
+        self._lines.append({"method": method, "path": path, "query": query})
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts by target, and the last requests, oldest first."""
+        return {"counts": dict(sorted(self._counts.items())), "requests": list(self._lines)}
+
+    def clear(self) -> None:
+        """Forget every request."""
+        self._counts.clear()
+        self._lines.clear()
+
+
+class RateLimit:
+    """Lets each tenant make so many requests in any minute."""
+
+    def __init__(self, requests_per_minute: int | None, *, clock: Callable[[], float]) -> None:
+        self._limit = requests_per_minute
+        self._clock = clock
+        self._admitted: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def wait(self, account: str) -> int:
+        """Admit a request and return 0, or return the whole seconds to wait before the next try."""
+        if self._limit is None:
+            return 0
+        now, admitted = self._clock(), self._admitted[account]
+        while admitted and now - admitted[0] >= _MINUTE:
+            admitted.popleft()
+        if len(admitted) >= self._limit:
+            return max(1, ceil(_MINUTE - (now - admitted[0])))
+        admitted.append(now)
+        return 0
