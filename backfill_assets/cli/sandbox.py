@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,9 +31,10 @@ def sandbox(output: Output, port: int, scale: int, seed: int, until: str | None)
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
 @click.option("--home", default=".demo", show_default=True, type=click.Path(path_type=Path), help="Where all lies.")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
+@click.option("--lookback-days", type=click.IntRange(min=1), help="A shorter history. Default: 730 days.")
 @click.option("--remove", is_flag=True, help="Delete what an earlier demo left, and do no more.")
 @click.pass_context
-def demo(ctx: click.Context, once: bool, port: int, home: Path, scale: int, remove: bool) -> None:
+def demo(ctx: click.Context, /, *, home: Path, port: int, once: bool, remove: bool, **size: Any) -> None:
     """Run everything on this machine: databases, stand-in services, Dagster, and the backfill of what is new."""
     from backfill_assets.sandbox.demo import Demo
     from backfill_assets.sandbox.stack import Stack
@@ -40,4 +42,7 @@ def demo(ctx: click.Context, once: bool, port: int, home: Path, scale: int, remo
     if remove:
         Stack(home=home.absolute(), port=port).remove()
         return
-    ctx.exit(Demo(home=home.absolute(), port=port, scale=scale, output=ctx.obj).run(once=once))
+    demo = Demo(
+        home=home.absolute(), port=port, output=ctx.obj, scale=size["scale"] or 1, lookback_days=size["lookback_days"]
+    )
+    ctx.exit(demo.run(once=once))

@@ -1,12 +1,20 @@
 """Commands about the history of tenants' services."""
 
 import getpass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backfill_assets.cli.command import BackfillCommand, Output
 from backfill_assets.errors import BackfillError, PermanentError, UsageError
+
+# What a command works with is imported when it runs: `--help` should not wait for Dagster.
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from backfill_assets.resources import Wiring
+    from backfill_assets.settings import TenantService
+    from backfill_assets.tenant_history.plan import HistoryPlan
 
 
 @click.command(cls=BackfillCommand)
@@ -44,7 +52,7 @@ def _check_usage(auto_detect: bool, target: dict[str, Any]) -> None:
 
 
 def _trigger_one(
-    output: Output, instance: Any, wiring: Any, target: dict[str, Any], *, dry_run: bool, wait: bool
+    output: Output, instance: "DagsterInstance", wiring: "Wiring", target: dict[str, Any], *, dry_run: bool, wait: bool
 ) -> None:
     from backfill_assets.cli.instance import asset_graph
     from backfill_assets.cli.progress import until_ended
@@ -67,7 +75,7 @@ def _trigger_one(
         until_ended(instance, launched.backfill_id, output)
 
 
-def _plan(wiring: Any, service: Any, target: dict[str, Any]) -> Any:
+def _plan(wiring: "Wiring", service: "TenantService", target: dict[str, Any]) -> "HistoryPlan":
     from backfill_assets.tenant_history.onboarding import per_run
     from backfill_assets.tenant_history.plan import parse_moment, plan_history
 
@@ -87,7 +95,7 @@ def _plan(wiring: Any, service: Any, target: dict[str, Any]) -> Any:
     )
 
 
-def describe(plan: Any) -> str:
+def describe(plan: "HistoryPlan") -> str:
     """A plan in one sentence: what it covers, in whole windows, and how it is cut."""
     first, last = plan.windows[0], plan.windows[-1]
     return (
@@ -97,7 +105,7 @@ def describe(plan: Any) -> str:
     )
 
 
-def _plan_facts(plan: Any) -> dict[str, Any]:
+def _plan_facts(plan: "HistoryPlan") -> dict[str, Any]:
     return {
         "tables": [table.name for table in plan.tables],
         "start": plan.windows[0].start.isoformat(),
@@ -108,7 +116,9 @@ def _plan_facts(plan: Any) -> dict[str, Any]:
     }
 
 
-def _trigger_detected(output: Output, instance: Any, wiring: Any, *, dry_run: bool, wait: bool) -> None:
+def _trigger_detected(
+    output: Output, instance: "DagsterInstance", wiring: "Wiring", *, dry_run: bool, wait: bool
+) -> None:
     from backfill_assets.cli.instance import asset_graph
     from backfill_assets.cli.progress import until_ended
     from backfill_assets.tenant_history.detection import Verdict
@@ -163,7 +173,7 @@ def services(output: Output, no_check: bool) -> None:
     output.table(rows, table)
 
 
-def _connection(wiring: Any, service: Any) -> str:
+def _connection(wiring: "Wiring", service: "TenantService") -> str:
     from backfill_assets.tenant_history.onboarding import check_connection
 
     if not service.enabled or service.missing:

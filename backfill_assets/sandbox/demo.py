@@ -73,13 +73,19 @@ class Demo:
     home: Path
     port: int
     scale: int
+    lookback_days: int | None
     output: Output
 
     def run(self, *, once: bool) -> int:
         """Run until everything is verified (`once`) or until Ctrl-C; return the exit code."""
         interrupts = Interrupts()
         stack = Stack(
-            home=self.home, port=self.port, scale=self.scale, say=self.output.remark, shield=interrupts.shield
+            home=self.home,
+            port=self.port,
+            scale=self.scale,
+            lookback_days=self.lookback_days,
+            say=self.output.remark,
+            shield=interrupts.shield,
         )
         interrupts.listen()
         try:
@@ -130,7 +136,7 @@ class Demo:
         done, total = launching.progress(instance, backfill)
         if backfill.backfill_id not in tasks:
             tasks[backfill.backfill_id] = progress.add_task(backfill.title or backfill.backfill_id, total=total)
-            progress.console.print(f"detected {backfill.title}: {backfill.description}")
+            progress.console.print(f"detected {backfill.title}: {backfill.description}", soft_wrap=True)
             progress.console.print(f"  planned {total} partitions in backfill {backfill.backfill_id}")
         progress.update(tasks[backfill.backfill_id], completed=done)
 

@@ -6,6 +6,7 @@ Here belongs what is started, with which settings, and in which order. Care for 
 
 import fcntl
 import json
+import shlex
 import shutil
 import socket
 import sys
@@ -38,12 +39,14 @@ class Stack:
     """The programs and their folder `home`; the UI is served on `port`.
 
     `until` is where the sandbox's records end; it is kept in `home`, so that the truth stays the same at each start.
-    `say` hears what is being done; `shield` holds back interrupts where one would leave a process behind.
+    `lookback_days` is that of the service where it is None. `say` hears what is being done; `shield` holds back
+    interrupts where one would leave a process behind.
     """
 
     home: Path
     port: int
     scale: int = 1
+    lookback_days: int | None = None
     tenants: tuple[str, ...] = TENANTS
     until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
     durable: bool = True
@@ -86,6 +89,7 @@ class Stack:
         self._ports = {SANDBOX: free_port(SANDBOX_PORT), CODE_SERVER: free_port()}
         self._write_files()
         self.variables = self._variables()
+        self._write_environment()
         if self.environment is not None:
             self.supervisor.environment = {**self.environment, **self.variables}
         return self.variables
@@ -177,11 +181,18 @@ class Stack:
         (self.home / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML.read_text())
         code = {"host": "127.0.0.1", "port": self._ports[CODE_SERVER], "location_name": "backfill_assets"}
         _write_yaml(self.home / "workspace.yaml", {"load_from": [{"grpc_server": code}]})
-        services = {tenant: {"connectwise": {"base_url": self._base_url(tenant)}} for tenant in self.tenants}
-        _write_yaml(self.home / "tenants.yaml", {"tenants": {t: {"services": s} for t, s in services.items()}})
+        tenants = {tenant: {"services": {"connectwise": self._service(tenant)}} for tenant in self.tenants}
+        _write_yaml(self.home / "tenants.yaml", {"tenants": tenants})
 
-    def _base_url(self, tenant: str) -> str:
-        return f"{self.sandbox_url}/connectwise/{tenant}"
+    def _write_environment(self) -> None:
+        """Write the variables as a shell reads them, for commands in another terminal."""
+        file = self.home / "environment"
+        file.touch(mode=0o600)
+        file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items()))
+
+    def _service(self, tenant: str) -> dict[str, Any]:
+        lookback = {} if self.lookback_days is None else {"lookback_days": self.lookback_days}
+        return {"base_url": f"{self.sandbox_url}/connectwise/{tenant}", **lookback}
 
     def _variables(self) -> dict[str, str]:
         credentials = {
