@@ -9,6 +9,7 @@
   x PermanentError         trying again cannot help
     - CredentialRefused    the service refused our credential; every other request will meet the same
     - UnexpectedResponse   the service answered something that its interface does not allow
+      . NoSuchTable        the service has no such table; every other request for it will meet the same
     - IncompleteRead       the service says that it holds more than it let us read
   x RejectedRecord         one record is bad; quarantine it and go on
 
@@ -54,6 +55,10 @@ class CredentialRefused(PermanentError):
 
 class UnexpectedResponse(PermanentError):
     """The service answered something that its interface does not allow."""
+
+
+class NoSuchTable(UnexpectedResponse):
+    """The service has no such table."""
 
 
 class IncompleteRead(PermanentError):

@@ -7,6 +7,7 @@ adapters, what is done with them to the domains.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 
@@ -25,7 +26,10 @@ Connect = Callable[[TenantService], RecordSource]
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """The parts, put together; tests put their own in."""
+    """The parts, put together; tests put their own in.
+
+    `connect` opens a source for reading, `probe` one that only tells within seconds whether the connection works.
+    """
 
     settings: Settings
     lake: RawLake
@@ -33,6 +37,7 @@ class Wiring:
     switches: SwitchLedger
     lock: Callable[[str], AbstractContextManager[None]]
     connect: Connect
+    probe: Connect
     clock: Clock = utc_now
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
@@ -56,7 +61,7 @@ def find_tenant_service(settings: Settings, tenant: str, service: str) -> Tenant
     return settings.tenants[tenant].services[service]
 
 
-def connect(service: TenantService) -> RecordSource:
+def connect(service: TenantService, *, is_probe: bool = False) -> RecordSource:
     """Open a tenant's account at its service; no request is made yet."""
     return CONNECTORS[service.spec.name].open(
         tenant=service.tenant,
@@ -64,6 +69,7 @@ def connect(service: TenantService) -> RecordSource:
         credential=service.credential,
         credential_names=service.credential_names,
         page_size=service.spec.page_size,
+        is_probe=is_probe,
     )
 
 
@@ -78,6 +84,7 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             switches=state.switches,
             lock=state.lock,
             connect=connect,
+            probe=partial(connect, is_probe=True),
         )
 
 

@@ -1,11 +1,14 @@
 """The Dagster instance and the asset graph, opened for a command."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from dagster import DagsterInstance
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster_postgres.utils import DagsterPostgresException
+from dagster_shared.check import CheckError
 from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,14 +25,30 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
             "DAGSTER_HOME must be a folder that holds dagster.yaml; for the demo's instance it is .demo/dagster"
         )
     try:
-        instance = DagsterInstance.from_config(str(home))
-    except (DagsterError, SQLAlchemyError) as error:
+        with _told_once():
+            instance = DagsterInstance.from_config(str(home))
+    except (CheckError, DagsterError, DagsterPostgresException, SQLAlchemyError) as error:
         raise ConfigurationError(
             f"the Dagster instance in {home} cannot be opened ({type(error).__name__}); "
             "check its dagster.yaml and that BACKFILL_DAGSTER_DATABASE_URL is set and its database runs"
         ) from error
     with instance:
         yield instance
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Keep Dagster from printing each failed try to connect; what comes of them is told at the end."""
+    root = logging.getLogger()
+    root.addFilter(_is_no_try)
+    try:
+        yield
+    finally:
+        root.removeFilter(_is_no_try)
+
+
+def _is_no_try(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Retrying failed database connection")
 
 
 def asset_graph() -> BaseAssetGraph[Any]:

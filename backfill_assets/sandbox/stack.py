@@ -36,7 +36,7 @@ DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
 @dataclass(kw_only=True)
 class Stack:
-    """The programs and their folder `home`; the UI is served on `port`.
+    """The programs and their folder `home`; the UI is served on `port`, the sandbox on `sandbox_port` where it is free.
 
     `until` is where the sandbox's records end; it is kept in `home`, so that the truth stays the same at each start.
     `lookback_days` is that of the service where it is None. `say` hears what is being done; `shield` holds back
@@ -48,6 +48,7 @@ class Stack:
     scale: int = 1
     lookback_days: int | None = None
     tenants: tuple[str, ...] = TENANTS
+    sandbox_port: int = SANDBOX_PORT
     until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
     durable: bool = True
     environment: Mapping[str, str] | None = None
@@ -86,7 +87,7 @@ class Stack:
         for database in ("dagster", "backfill"):
             self.postgres.create_database(database)
         initialise(self.postgres.url("backfill"))
-        self._ports = {SANDBOX: free_port(SANDBOX_PORT), CODE_SERVER: free_port()}
+        self._ports = {SANDBOX: free_port(self.sandbox_port), CODE_SERVER: free_port()}
         self._write_files()
         self.variables = self._variables()
         self._write_environment()
@@ -111,7 +112,8 @@ class Stack:
     def wait_for(self, name: str, port: int) -> None:
         """Wait until the program listens; raises `PermanentError` that names its log when it does not."""
         deadline = time.monotonic() + START_SECONDS
-        while not answers(port):
+        # Looked at in this order: another program that took the port meanwhile answers, and ours ends.
+        while not (answers(port) and self.supervisor.is_running(name)):
             if not self.supervisor.is_running(name) or time.monotonic() > deadline:
                 raise PermanentError(f"the {name} did not start; {self.supervisor.log(name)} says why")
             time.sleep(0.1)

@@ -18,6 +18,7 @@ from backfill_assets.errors import (
     BackfillError,
     CredentialRefused,
     IncompleteRead,
+    NoSuchTable,
     PermanentError,
     RejectedRecord,
     SourceUnreachable,
@@ -28,6 +29,8 @@ from backfill_assets.tenant_history.rows import SEPARATOR, Row, RowFitter, as_js
 
 DOMAIN = "tenant_history"
 READS_OF_A_SHORT_WINDOW = 3
+HOPELESS = (CredentialRefused, NoSuchTable, SourceUnreachable)
+"""What every other request of the table would meet as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +96,15 @@ class TableBackfill:
     def fill(self, chunks: Sequence[Chunk]) -> Iterator[Outcome]:
         """Read and commit each chunk, and tell of its windows as soon as it is committed.
 
-        A chunk that fails is cut in halves down to single windows, so that one bad window costs no other. A refused
-        credential or an unreachable service ends it at once: what is left is told as failed, for the same reason.
+        A chunk that fails is cut in halves down to single windows, so that one bad window costs no other. What
+        would meet every other chunk as well ends it at once: what is left is told as failed, for the same reason.
         """
         waiting = list(reversed(chunks))
         while waiting:
             chunk = waiting.pop()
             try:
                 yield from self._fill_chunk(chunk)
-            except (CredentialRefused, SourceUnreachable) as error:
+            except HOPELESS as error:
                 for left in (chunk, *reversed(waiting)):
                     yield from _failed(left, error)
                 return

@@ -4,16 +4,20 @@ Here belongs where detection's facts come from and what is done about a verdict.
 belongs to `detection.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 from dagster import DagsterInstance
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.execution.backfill import PartitionBackfill
 
 from backfill_assets.core.keys import encode_key
-from backfill_assets.errors import BackfillError
+from backfill_assets.errors import BackfillError, TransientError
 from backfill_assets.launching import DOMAIN_TAG, BackfillRequest, Launched, backfills, has_ended, has_succeeded, launch
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
@@ -28,7 +32,11 @@ SERVICE_TAG = "backfill/service"
 SCOPE_TAG = "backfill/scope"
 WHOLE, PART = "whole history", "part of history"
 
+CHECKERS = 16
+CHECK_SECONDS = 20.0
+
 Graph = BaseAssetGraph[Any]
+Histories = Mapping[tuple[str, str], Sequence[PartitionBackfill]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +59,9 @@ class Started:
 
 def survey(wiring: Wiring, instance: DagsterInstance) -> list[Finding]:
     """Judge every service of every tenant."""
+    histories = _histories(instance)
     return [
-        Finding(service=service, judgement=judge(_facts(wiring, instance, service)))
+        Finding(service=service, judgement=judge(_facts(wiring, service, histories)))
         for tenant in wiring.settings.tenants.values()
         for service in tenant.services.values()
     ]
@@ -63,29 +72,55 @@ def onboard(wiring: Wiring, instance: DagsterInstance, graph: Graph, *, requeste
 
     A service that cannot be reached, or that refuses its credential, is told of and left for the next time.
     """
-    for finding in survey(wiring, instance):
-        if finding.judgement.verdict is Verdict.BACKFILL:
+    findings = survey(wiring, instance)
+    for finding in findings:
+        _remember(wiring, finding)
+    found = [finding for finding in findings if finding.judgement.verdict is Verdict.BACKFILL]
+    problems = check_connections(wiring, [finding.service for finding in found])
+    for finding, problem in zip(found, problems, strict=True):
+        if problem is None:
             yield _start(wiring, instance, graph, finding, requested_by)
         else:
-            _remember(wiring, finding)
+            yield Started(finding=finding, problem=str(problem))
 
 
 def _start(wiring: Wiring, instance: DagsterInstance, graph: Graph, finding: Finding, requested_by: str) -> Started:
     service = finding.service
-    try:
-        check_connection(wiring, service)
-        plan = whole_history(wiring, service)
-        reason = finding.judgement.reason
-        launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
-    except BackfillError as error:
-        return Started(finding=finding, problem=str(error))
+    plan = whole_history(wiring, service)
+    reason = finding.judgement.reason
+    launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
     _note(wiring, service, on=True)
     return Started(finding=finding, plan=plan, launched=launched)
 
 
+def check_connections(wiring: Wiring, services: Sequence[TenantService]) -> list[BackfillError | None]:
+    """What stands in the way of each service, or None; side by side, so that dead hosts do not add up.
+
+    Many new services at once are tried in turns: a sensor has a minute, and the next tick goes on elsewhere.
+    """
+    if not services:
+        return []
+    turn = int(wiring.clock().timestamp() // CHECK_SECONDS) % len(services)
+    order = [*range(turn, len(services)), *range(turn)]
+    until = monotonic() + CHECK_SECONDS
+    with ThreadPoolExecutor(CHECKERS) as checkers:
+        results = checkers.map(lambda index: _obstacle(wiring, services[index], until), order)
+        return [problem for _, problem in sorted(zip(order, results, strict=True), key=itemgetter(0))]
+
+
+def _obstacle(wiring: Wiring, service: TenantService, until: float) -> BackfillError | None:
+    if monotonic() > until:
+        return TransientError("its connection was not tried this time, since others took too long")
+    try:
+        check_connection(wiring, service)
+    except BackfillError as error:
+        return error
+    return None
+
+
 def check_connection(wiring: Wiring, service: TenantService) -> str:
     """Make one request with the tenant's credential; return what answered, or raise what stands in the way."""
-    source = wiring.connect(service)
+    source = wiring.probe(service)
     try:
         return source.check()
     finally:
@@ -137,10 +172,10 @@ def _run_config(service: TenantService, plan: HistoryPlan) -> Mapping[str, Any] 
     return {"ops": {op_name(plan.spec.name, table): config for table in plan.tables}}
 
 
-def _facts(wiring: Wiring, instance: DagsterInstance, service: TenantService) -> Facts:
+def _facts(wiring: Wiring, service: TenantService, histories: Histories) -> Facts:
     if not service.enabled:
         return Facts(is_enabled=False)
-    history, stopped_id = _history(instance, service)
+    history, stopped_id = _history(histories.get((service.tenant, service.spec.name), ()))
     return Facts(
         is_enabled=True,
         missing=service.missing,
@@ -151,9 +186,15 @@ def _facts(wiring: Wiring, instance: DagsterInstance, service: TenantService) ->
     )
 
 
-def _history(instance: DagsterInstance, service: TenantService) -> tuple[History, str]:
-    tags = {DOMAIN_TAG: DOMAIN, TENANT_TAG: service.tenant, SERVICE_TAG: service.spec.name, SCOPE_TAG: WHOLE}
-    known = backfills(instance, tags)
+def _histories(instance: DagsterInstance) -> Histories:
+    """The backfills of whole histories by tenant and service, newest first."""
+    found: dict[tuple[str, str], list[PartitionBackfill]] = {}
+    for backfill in backfills(instance, {DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}):
+        found.setdefault((backfill.tags[TENANT_TAG], backfill.tags[SERVICE_TAG]), []).append(backfill)
+    return found
+
+
+def _history(known: Sequence[PartitionBackfill]) -> tuple[History, str]:
     if not known:
         return History.NONE, ""
     if not all(map(has_ended, known)):
@@ -169,8 +210,13 @@ def _age(wiring: Wiring, service: TenantService) -> timedelta | None:
 
 
 def _remember(wiring: Wiring, finding: Finding) -> None:
-    """Note whether the service is on, so that switching it on again is noticed."""
-    _note(wiring, finding.service, on=finding.judgement.verdict is not Verdict.OFF)
+    """Note whether the service is on, so that switching it on again is noticed.
+
+    One that is to be backfilled is noted when its backfill is launched, and one that lacks settings when it has them:
+    until then it may have to be tried again.
+    """
+    if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED):
+        _note(wiring, finding.service, on=finding.judgement.verdict is not Verdict.OFF)
 
 
 def _note(wiring: Wiring, service: TenantService, *, on: bool) -> None:

@@ -67,8 +67,8 @@ class Merged:
 class RawLake:
     """Raw files below a local folder.
 
-    `lock` serialises the processes that merge into one table's files. A file is replaced atomically, and reaches the disk
-    before the replacement does, so that no moment exists in which it is missing or half written.
+    `lock` serialises the processes that merge into one table's files. A file is replaced atomically, and reaches the
+    disk before the replacement does, so that no moment exists in which it is missing or half written.
     """
 
     def __init__(self, root: Path, *, lock: Callable[[str], AbstractContextManager[None]]) -> None:
@@ -102,7 +102,9 @@ class RawLake:
     def _merge_day(self, table: RawTable, day: date, rows: Sequence[Mapping[str, Any]]) -> Merged:
         path = self.path(table, day)
         names = {name for row in rows for name in row}
-        fetched = pa.Table.from_pylist([dict(row) for row in rows], schema=table.schema(sorted(names)))
+        # A version that comes twice is one row, as it is when it comes in two merges.
+        once = {(row[table.id_column], row[table.version_column]): dict(row) for row in rows}
+        fetched = pa.Table.from_pylist(list(once.values()), schema=table.schema(sorted(names)))
         if not path.exists():
             return self._write(path, _sorted(table, fetched), added=len(fetched), changed=0)
         stored = _read(path)
@@ -140,8 +142,13 @@ class RawLake:
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return file.read(columns=columns)
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(columns=columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise PermanentError(
+            f"{path} cannot be read ({error}); restore it or move it away, then rerun its partition"
+        ) from error
 
 
 def _merge(table: RawTable, stored: pa.Table, fetched: pa.Table, path: Path) -> tuple[pa.Table, int, int]:
@@ -192,7 +199,7 @@ def _conform(content: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
             continue
         try:
             columns.append(content[field.name].cast(field.type))
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise PermanentError(
                 f"{path} holds column {field.name!r} as {content[field.name].type}, which cannot become {field.type}; "
                 "the services file declares another type for it than when the file was written: declare that one again"

@@ -19,7 +19,7 @@ from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
 from backfill_assets.adapters.rest.http import REAL_WIRE, Account, HttpSession, NotFound, Wire
 from backfill_assets.adapters.rest.paging import Keyset, require_range
 from backfill_assets.core.source import Record, TableSpec
-from backfill_assets.errors import ConfigurationError, UnexpectedResponse
+from backfill_assets.errors import ConfigurationError, NoSuchTable, UnexpectedResponse
 
 LARGEST_PAGE = 1000
 
@@ -126,8 +126,11 @@ class ConnectWiseSource:
     def _get_below(self, codebase: str, path: str, params: Mapping[str, str]) -> Any:
         return self._http.get(f"{codebase}/apis/3.0/{path}", params)
 
-    def _no_such(self, path: str) -> UnexpectedResponse:
-        return UnexpectedResponse(f"{self._name} has no table {path.removesuffix('/count')} at {self._http.host}.")
+    def _no_such(self, path: str) -> NoSuchTable:
+        return NoSuchTable(
+            f"{self._name} has no table {path.removesuffix('/count')} at {self._http.host}. Check its name in the "
+            "services file, and the base URL."
+        )
 
     def _find_codebase(self) -> str:
         advice = "Check company_id and the base URL."

@@ -70,6 +70,8 @@ class Wire:
 
 
 REAL_WIRE = Wire()
+PROBE_WIRE = Wire(timeout=httpx.Timeout(5), policy=RetryPolicy(tries=1, longest_wait=0))
+"""One short try, no waiting."""
 
 
 class HttpSession:

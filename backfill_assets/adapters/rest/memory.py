@@ -9,7 +9,7 @@ from datetime import datetime
 
 from backfill_assets.adapters.rest.paging import Keyset, field_at, require_range, version_of
 from backfill_assets.core.source import Record, TableSpec
-from backfill_assets.errors import UnexpectedResponse
+from backfill_assets.errors import NoSuchTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class MemorySource:
             if fault.hits(request):
                 raise fault.error
         if table.name not in self.tables:
-            raise UnexpectedResponse(f"The in-memory source has no table {table.name}.")
+            raise NoSuchTable(f"The in-memory source has no table {table.name}.")
         return [record for record in self.tables[table.name] if _matches(record, table, request)]
 
 

@@ -14,7 +14,10 @@ from backfill_assets.core.source import RecordSource, ServiceSpec
 
 
 class OpenSource(Protocol):
-    """Opens a client; `credential` is by field, `credential_names` are the settings' names, for messages."""
+    """Opens a client; `credential` is by field, `credential_names` are the settings' names, for messages.
+
+    A probe asks once and gives up within seconds, for whoever only wants to know whether the connection works.
+    """
 
     def __call__(
         self,
@@ -24,6 +27,7 @@ class OpenSource(Protocol):
         credential: Mapping[str, str],
         credential_names: Sequence[str],
         page_size: int,
+        is_probe: bool = False,
     ) -> RecordSource:
         """Raise `ConfigurationError` where the address or the credential is incomplete; make no request yet."""
         ...
@@ -38,9 +42,16 @@ class Connector:
 
 
 def _open_connectwise(
-    *, tenant: str, base_url: str, credential: Mapping[str, str], credential_names: Sequence[str], page_size: int
+    *,
+    tenant: str,
+    base_url: str,
+    credential: Mapping[str, str],
+    credential_names: Sequence[str],
+    page_size: int,
+    is_probe: bool = False,
 ) -> RecordSource:
     from backfill_assets.adapters.rest.connectwise import ConnectWiseSource
+    from backfill_assets.adapters.rest.http import PROBE_WIRE, REAL_WIRE
 
     return ConnectWiseSource(
         tenant=tenant,
@@ -48,6 +59,7 @@ def _open_connectwise(
         credential=credential,
         credential_names=credential_names,
         page_size=page_size,
+        wire=PROBE_WIRE if is_probe else REAL_WIRE,
     )
 
 
