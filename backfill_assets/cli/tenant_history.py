@@ -99,10 +99,14 @@ def describe(plan: "HistoryPlan") -> str:
     """A plan in one sentence: what it covers, in whole windows, and how it is cut."""
     first, last = plan.windows[0], plan.windows[-1]
     return (
-        f"{len(plan.tables)} tables x {len(plan.windows)} {plan.spec.grain} windows "
-        f"({first.key} to {last.end.date()}) = {plan.partitions} partitions, in {plan.runs} runs, "
-        f"chunks of {plan.chunks[0].days} days"
+        f"{_many(len(plan.tables), 'table')} x {_many(len(plan.windows), f'{plan.spec.grain} window')} "
+        f"({first.key} to {last.end.date()}) = {_many(plan.partitions, 'partition')}, in {_many(plan.runs, 'run')}, "
+        f"chunks of {_many(plan.chunks[0].days, 'day')}"
     )
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _plan_facts(plan: "HistoryPlan") -> dict[str, Any]:
