@@ -176,7 +176,7 @@ def resume(instance: DagsterInstance, graph: BaseAssetGraph[Any], backfill_id: s
     root = backfill.tags.get(ROOT_BACKFILL_ID_TAG, backfill_id)
     with lock(f"launch:{backfill.tags.get(KEY_TAG, backfill_id)}"):
         others = backfills(instance, {ROOT_BACKFILL_ID_TAG: root})
-        if active := [b for b in others if not has_ended(b)]:
+        if active := [b for b in (*others, *_same_target(instance, backfill)) if not has_ended(b)]:
             return Launched(backfill_id=active[0].backfill_id, is_new=False)
         with partition_loading_context(dynamic_partitions_store=instance):
             left = backfill.get_asset_backfill_data(graph).target_subset
@@ -189,6 +189,11 @@ def resume(instance: DagsterInstance, graph: BaseAssetGraph[Any], backfill_id: s
             again = _new(instance, left, tags, title, backfill.description, backfill.run_config)
         instance.add_backfill(again)
         return Launched(backfill_id=again.backfill_id, is_new=True)
+
+
+def _same_target(instance: DagsterInstance, backfill: PartitionBackfill) -> Sequence[PartitionBackfill]:
+    key = backfill.tags.get(KEY_TAG)
+    return backfills(instance, {KEY_TAG: key}, statuses=ACTIVE) if key else []
 
 
 def _new(

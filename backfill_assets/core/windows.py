@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from backfill_assets.core.source import Grain
 
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where the first window begins to read: what is older than the history counts into it."""
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+"""Where the first window begins to read: what is older than the history counts into it, null dates of .NET too."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -71,6 +71,11 @@ class Chunk:
 def midnight(day: date) -> datetime:
     """The first moment of a day, in UTC."""
     return datetime.combine(day, time(), tzinfo=UTC)
+
+
+def utc_text(moment: datetime) -> str:
+    """A moment as text: UTC with microseconds, `2024-01-07T00:00:00.000000Z`."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def floor_to_grain(grain: Grain, day: date) -> date:

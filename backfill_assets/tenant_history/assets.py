@@ -100,8 +100,8 @@ def fill_tenant(
             source=source,
             lake=wiring.lake,
             dead_letters=wiring.dead_letters,
-            job_id=context.run.tags.get("dagster/backfill", context.run_id),
-            run_id=context.run_id,
+            job_id=context.run.tags.get("dagster/backfill", context.run.run_id),
+            run_id=context.run.run_id,
             clock=wiring.clock,
         )
         yield from backfill.fill(plan_chunks(windows, chunk_size_days or service.spec.chunk_size_days))

@@ -8,12 +8,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from hashlib import sha256
 from time import perf_counter
 
 from backfill_assets.adapters.lake.raw import RawLake, RawTable
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
 from backfill_assets.core.source import Record, RecordSource, TableSpec
-from backfill_assets.core.windows import Chunk, Clock, Window
+from backfill_assets.core.windows import Chunk, Clock, Window, utc_text
 from backfill_assets.errors import (
     BackfillError,
     CredentialRefused,
@@ -25,7 +26,7 @@ from backfill_assets.errors import (
     TransientError,
     UnexpectedResponse,
 )
-from backfill_assets.tenant_history.rows import SEPARATOR, Row, RowFitter, as_json, version_text
+from backfill_assets.tenant_history.rows import SEPARATOR, Row, RowFitter, as_json
 
 DOMAIN = "tenant_history"
 READS_OF_A_SHORT_WINDOW = 3
@@ -156,8 +157,8 @@ class TableBackfill:
         except LookupError:
             raise UnexpectedResponse(
                 f"{self.service} returned record {row.record_id} of {self.table.name} for {self.tenant} with the time "
-                f"{version_text(row.version)}, outside of the range {version_text(chunk.start)} to "
-                f"{version_text(chunk.end)} that was asked for; check the table's incremental_field"
+                f"{utc_text(row.version)}, outside of the range {utc_text(chunk.start)} to "
+                f"{utc_text(chunk.end)} that was asked for; check the table's incremental_field"
             ) from None
 
     def _window_of(self, chunk: Chunk, version: str) -> Window:
@@ -200,9 +201,9 @@ class TableBackfill:
         """Merge every day into its file, then settle the dead letters; return the bytes of each window's files."""
         ours = {
             "_backfill_job_id": self.job_id,
-            "_backfill_chunk_start": version_text(chunk.start),
-            "_backfill_chunk_end": version_text(chunk.end),
-            "_backfill_processed_at": version_text(now),
+            "_backfill_chunk_start": utc_text(chunk.start),
+            "_backfill_chunk_end": utc_text(chunk.end),
+            "_backfill_processed_at": utc_text(now),
         }
         sizes: Counter[Window] = Counter()
         days = {day: [{**row.columns, **ours} for row in rows] for day, rows in read.days.items()}
@@ -216,23 +217,25 @@ class TableBackfill:
         target = (DOMAIN, self.tenant, self.service, self.table.name)
         known = {(x.record_id, x.version) for x in self.dead_letters.letters(**dict(zip(_TARGET, target, strict=True)))}
         if known:
-            stored = {(str(r.record_id), version_text(r.version)) for rows in read.days.values() for r in rows}
+            stored = {(str(r.record_id), utc_text(r.version)) for rows in read.days.values() for r in rows}
             self.dead_letters.resolve(*target, sorted(known & stored))
         if read.rejected:
             self.dead_letters.put([self._letter(*rejected, now) for rejected in read.rejected])
 
     def _letter(self, window: Window, record: Record, reason: str, now: datetime) -> DeadLetter:
         record_id, version = RowFitter(self.table).identity(record)
+        payload = as_json(record)
         return DeadLetter(
             domain=DOMAIN,
             tenant=self.tenant,
             service=self.service,
             table=self.table.name,
             partition=f"{self.tenant}|{window.key}",
-            record_id=record_id,
+            # Two records without an id are two letters, as long as they differ.
+            record_id=record_id or f"sha256:{sha256(payload.encode(errors='surrogatepass')).hexdigest()}",
             version=version,
             reason=reason,
-            payload=as_json(record),
+            payload=payload,
             run_id=self.run_id,
             seen_at=now,
         )

@@ -42,7 +42,7 @@ class HistoryPlan:
     @property
     def target(self) -> str:
         """The target in words that are equal for equal targets."""
-        tables = "all" if len(self.tables) == len(self.spec.tables) else ",".join(t.slug for t in self.tables)
+        tables = "all" if len(self.tables) == len(self.spec.tables) else ",".join(sorted(t.slug for t in self.tables))
         return f"{tables}/{self.windows[0].key}..{self.windows[-1].key}"
 
 
@@ -103,11 +103,11 @@ def parse_moment(text: str, option: str) -> datetime:
     """An ISO 8601 date or time, in UTC where it names no zone; raises `UsageError` naming the option."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"{option} {text!r} is no ISO 8601 date; write 2024-01-31 or 2024-01-31T08:00:00+01:00"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _day(moment: datetime) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from backfill_assets.adapters.lake.raw import OURS
 from backfill_assets.core.source import ColumnType, Record, TableSpec
+from backfill_assets.core.windows import utc_text
 from backfill_assets.errors import RejectedRecord
 
 SEPARATOR = "__"
@@ -85,7 +86,7 @@ class RowFitter:
         found = dict(_leaves(record, "")) if isinstance(record, dict) else {}
         record_id, version = found.get(self._id), found.get(self._version)
         try:
-            version = version_text(_timestamp(version))
+            version = utc_text(_timestamp(version))
         except (ValueError, TypeError, OverflowError):
             version = "" if version is None else str(version)
         return "" if record_id is None else str(record_id), version
@@ -110,11 +111,6 @@ class RowFitter:
         if not isinstance(value, datetime):
             raise RejectedRecord(f"it has no time of change in {self._version!r}")
         return value
-
-
-def version_text(moment: datetime) -> str:
-    """A version as text: UTC with microseconds, `2024-01-07T00:00:00.000000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from backfill_assets.core.source import ColumnType
+from backfill_assets.core.windows import midnight, utc_text
 from backfill_assets.errors import PermanentError
 
 OURS = "_backfill_"
@@ -81,8 +82,7 @@ class RawLake:
 
     def path(self, table: RawTable, day: date) -> Path:
         """The file of one day, named by the moment at which the day begins."""
-        begins = datetime.combine(day, time(), tzinfo=UTC)
-        return self.folder(table) / begins.strftime("%Y-%m-%dT%H:%M:%S.%fZ.parquet")
+        return self.folder(table) / f"{utc_text(midnight(day))}.parquet"
 
     def oldest_write(self, tenant: str, service: str) -> datetime | None:
         """When the oldest file of a tenant's service was written; None where there is none."""

@@ -1,0 +1,61 @@
+"""A table of the lake and its rows, for the tests of this folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from backfill_assets.adapters.lake.raw import OURS, RawLake, RawTable
+from backfill_assets.core.source import ColumnType
+
+DAY = date(2024, 1, 7)
+MIDNIGHT = datetime(2024, 1, 7, tzinfo=UTC)
+TABLE = RawTable(
+    tenant="acme",
+    service="desk",
+    table="service_tickets",
+    id_column="id",
+    version_column="changed",
+    types={
+        "id": ColumnType.INTEGER,
+        "open": ColumnType.BOOLEAN,
+        "hours": ColumnType.NUMBER,
+        "due": ColumnType.DATE,
+        "changed": ColumnType.TIMESTAMP,
+    },
+)
+
+
+def row(record_id: int, minute: int = 0, *, run: str = "1", **columns: Any) -> dict[str, Any]:
+    """A row whose version is that minute of the day, stored by that run."""
+    moment = MIDNIGHT + timedelta(minutes=minute)
+    return {"id": record_id, "changed": moment, **columns, f"{OURS}job_id": f"job {run}"}
+
+
+def lake_at(root: Path) -> RawLake:
+    """A lake whose files only threads of this process write."""
+    mutex = Lock()
+
+    @contextmanager
+    def lock(name: str) -> Iterator[None]:
+        with mutex:
+            yield
+
+    return RawLake(root, lock=lock)
+
+
+def merge(lake: RawLake, *rows: Mapping[str, Any], table: RawTable = TABLE) -> tuple[int, int]:
+    """Merge rows into the day's file; how many were added and how many changed."""
+    merged = lake.merge(table, {DAY: rows})[DAY]
+    assert merged.bytes == lake.path(table, DAY).stat().st_size
+    return merged.rows_added, merged.rows_changed
+
+
+def content(lake: RawLake, table: RawTable = TABLE) -> Sequence[Mapping[str, Any]]:
+    """The rows of the day's file, in its order."""
+    rows: list[dict[str, Any]] = pq.read_table(lake.path(table, DAY), partitioning=None).to_pylist()
+    return rows

@@ -1,0 +1,62 @@
+"""A backfill that is killed at any step and run again leaves exactly what its source holds."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from backfill_assets.adapters.lake.raw import RawLake
+from backfill_assets.adapters.state.database import StateDatabase
+from backfill_assets.adapters.state.schema import initialise
+from backfill_assets.tenant_history.backfill import WindowDone, raw_table
+from backfill_assets_tests.tenant_history.killable import BAD_IDS, WINDOWS, account, fill
+from backfill_assets_tests.tenant_history.worlds import TICKETS, versions_of
+
+pytestmark = pytest.mark.timeout(60)
+
+SEEDS = range(10)
+STEPS = 85
+"""A little fewer than the steps of a whole backfill, so that every kill falls into one."""
+
+
+def run_and_kill(url: str, root: Path, *, at: int) -> list[str]:
+    """Run the backfill in a process of its own and kill it at this step; return the steps up to there."""
+    program = [sys.executable, "-m", "backfill_assets_tests.tenant_history.killable", url, str(root)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        steps = [process.stdout.readline()]
+        while len(steps) < at:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            steps.append(process.stdout.readline())
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert all(steps), "the backfill ended before it could be killed"
+    return steps
+
+
+def assert_all_is_there(url: str, root: Path) -> None:
+    with StateDatabase.open(url) as state:
+        stored = sorted(RawLake(root, lock=state.lock).versions(raw_table("acme", "desk", TICKETS)))
+        letters = [letter.record_id for letter in state.dead_letters.letters()]
+    assert stored == versions_of([record for record in account() if record["id"] not in BAD_IDS])
+    assert sorted(map(int, letters)) == sorted(BAD_IDS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_killed_backfill_that_runs_again_leaves_exactly_what_the_source_holds(seed: int, tmp_path: Path) -> None:
+    url, root = f"sqlite:///{tmp_path / 'state.db'}", tmp_path / "lake"
+    initialise(url)
+    # The draws of neighbouring seeds are far apart, and each tenth of the backfill gets its kill.
+    at = seed * STEPS // len(SEEDS) + Random(seed).randint(1, STEPS // len(SEEDS))
+    run_and_kill(url, root, at=at)
+
+    outcomes = fill(url, root, step=lambda done: None)
+    assert [outcome.window for outcome in outcomes if isinstance(outcome, WindowDone)] == WINDOWS
+    assert sum(outcome.rows for outcome in outcomes if isinstance(outcome, WindowDone)) == len(account()) - len(BAD_IDS)
+    assert_all_is_there(url, root)

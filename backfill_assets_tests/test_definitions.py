@@ -1,0 +1,99 @@
+"""The code location loads in every configuration, and lightly."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+LOAD = """
+import json, os, sys
+import dagster as dg
+from backfill_assets.definitions import backfill_assets
+from backfill_assets.settings import publish
+
+told = []
+for variables in json.loads(sys.argv[1]):
+    for name in [name for name in os.environ if name.startswith("BACKFILL_")]:
+        del os.environ[name]
+    publish(variables)
+    defs = backfill_assets()
+    dg.Definitions.validate_loadable(defs)
+    repository = defs.get_repository_def()
+    assets = repository.asset_graph.materializable_asset_keys
+    windows = {key.to_user_string(): repository.asset_graph.get(key).partitions_def for key in assets}
+    sensors = [(s.name, s.default_status.value, s.minimum_interval_seconds) for s in repository.sensor_defs]
+    grains = {key: type(found.get_partitions_def_for_dimension("window")).__name__ for key, found in windows.items()}
+    told.append({"grains": grains, "sensors": sensors})
+heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic") if name in sys.modules]
+print(json.dumps({"told": told, "heavy": heavy}))
+"""
+
+TABLES = ["connectwise/service_tickets", "connectwise/time_entries", "connectwise/company_companies"]
+WEEKLY, DAILY, MONTHLY = (f"{grain}PartitionsDefinition" for grain in ("Weekly", "Daily", "Monthly"))
+EXTRA = {"version_field": "_info/lastUpdated", "incremental_field": "lastUpdated"}
+SERVICE_FILES: list[Any] = [
+    {"services": {"connectwise": {"grain": "daily"}}},
+    {"services": {"connectwise": {"grain": "monthly", "tables": {"project/projects": EXTRA}}}},
+    {"service_settings": {"connectwise": {"default_lookback_days": 730, "chunk_size_days": 30}}},
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the code location holds in each of these configurations, loaded one after the other in one process."""
+    folder = tmp_path_factory.mktemp("home")
+    configurations: list[dict[str, str]] = [{}]
+    for number, content in enumerate(SERVICE_FILES):
+        file = folder / f"{number}.yaml"
+        file.write_text(yaml.safe_dump(content))
+        configurations.append({"BACKFILL_SERVICES_FILE": str(file)})
+    configurations.append({"BACKFILL_DOMAINS": "tenant_history"})
+    return load(folder, configurations)
+
+
+def load(folder: Path, configurations: list[dict[str, str]]) -> Any:
+    program = [sys.executable, "-c", LOAD, json.dumps(configurations)]
+    environ = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "/usr/bin:/bin"}
+    ran = subprocess.run(program, capture_output=True, text=True, cwd=folder, env=environ, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_it_loads_without_any_setting(loaded: Any) -> None:
+    grains = loaded["told"][0]["grains"]
+    assert set(TABLES) < set(grains)
+    assert set(grains.values()) == {WEEKLY}
+    assert loaded["told"][4] == loaded["told"][0]
+
+
+def test_the_grain_is_the_services_files(loaded: Any) -> None:
+    assert set(loaded["told"][1]["grains"].values()) == {DAILY}
+    assert set(loaded["told"][2]["grains"].values()) == {MONTHLY}
+
+
+def test_a_table_that_the_services_file_adds_is_an_asset(loaded: Any) -> None:
+    assert "connectwise/project_projects" in loaded["told"][2]["grains"]
+
+
+def test_an_existing_backfill_config_loads_unchanged(loaded: Any) -> None:
+    assert set(TABLES) < set(loaded["told"][3]["grains"])
+
+
+def test_the_sensor_that_spots_new_services_runs_by_default_and_often(loaded: Any) -> None:
+    for told in loaded["told"]:
+        [(name, status, seconds)] = told["sensors"]
+        assert (name, status) == ("new_tenant_services", "RUNNING")
+        assert seconds <= 30
+
+
+def test_loading_brings_in_no_heavy_library(loaded: Any) -> None:
+    assert loaded["heavy"] == []
+
+
+def test_a_setting_that_makes_no_sense_stops_the_load_with_its_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="BACKFILL_DOMAINS names 'work', which is no domain"):
+        load(tmp_path, [{"BACKFILL_DOMAINS": "work"}])
