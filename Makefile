@@ -14,13 +14,13 @@ help:
 	@echo "make test         every check;  make proof  the long proofs in full;  make clean  back to a fresh clone"
 
 demo: .venv/runtime
-	@$(BIN)/backfill demo --port $(PORT) $(if $(ONCE),--once)
+	@$(BIN)/backfill demo --port $(PORT) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: .venv/development
 	@BIN=$(BIN) sh .ci/gate
 
 proof: .venv/development
-	$(BIN)/pytest -m proof
+	$(BIN)/pytest -m proof -n 2
 
 format: .venv/development
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,7 @@ Here belongs how a backfill is asked for, whoever asks, and what earlier runs of
 partitions to ask for belongs to the domains. `test_launching.py` pins the behaviour of the private names used here.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +26,17 @@ from dagster._core.execution.backfill import (
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG, ROOT_BACKFILL_ID_TAG
 from dagster._core.utils import make_new_backfill_id
+from dagster_shared.error import DagsterError
 
-from backfill_assets.errors import UsageError
+from backfill_assets.errors import TransientError, UsageError
+
+_log = logging.getLogger(__name__)
+
+Graph = BaseAssetGraph[Any]
+"""Every asset that Dagster knows, and how they hang together."""
+
+Backfill = PartitionBackfill
+"""A backfill as Dagster keeps it."""
 
 DOMAIN_TAG = "backfill/domain"
 KEY_TAG = "backfill/key"
@@ -35,6 +45,8 @@ REQUESTED_BY_TAG = "backfill/requested_by"
 RESUME_TAG = "dagster/is_resume_retry"
 
 MAX_TITLE = 100
+POLL_SECONDS = 0.25
+QUIET_SECONDS = 2.0
 ACTIVE = (BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING)
 UNFINISHED = [status for status in DagsterRunStatus if status not in FINISHED_STATUSES]
 
@@ -63,7 +75,7 @@ class Launched:
     is_new: bool
 
 
-def launch(instance: DagsterInstance, graph: BaseAssetGraph[Any], request: BackfillRequest, *, lock: Lock) -> Launched:
+def launch(instance: DagsterInstance, graph: Graph, request: BackfillRequest, *, lock: Lock) -> Launched:
     """Launch a native Dagster backfill, unless one with the same key is active.
 
     `lock` serialises everybody who launches, so that a target asked for twice at once starts once.
@@ -71,6 +83,11 @@ def launch(instance: DagsterInstance, graph: BaseAssetGraph[Any], request: Backf
     with lock(f"launch:{request.key}"):
         if active := backfills(instance, {KEY_TAG: request.key}, statuses=ACTIVE):
             return Launched(backfill_id=active[0].backfill_id, is_new=False)
+        if strangers := [asset.to_user_string() for asset in request.partitions if not graph.has(asset)]:
+            raise UsageError(
+                f"the code that Dagster has loaded knows no {', '.join(strangers)}; restart the code server and the "
+                "daemon, so that they read the services file anew, then ask again"
+            )
         targets = {AssetKeyPartitionKey(asset, key) for asset, keys in request.partitions.items() for key in keys}
         with partition_loading_context(dynamic_partitions_store=instance):
             subset = AssetGraphSubset.from_asset_partition_set(targets, graph)
@@ -105,6 +122,16 @@ def has_succeeded(backfill: PartitionBackfill) -> bool:
     return backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED)
 
 
+def is_daemon_alive(instance: DagsterInstance) -> bool:
+    """Whether the daemon that carries out backfills has been heard of lately."""
+    # Deferred: only the command line asks, and the daemon's own code is half a second to import.
+    from dagster._daemon.controller import get_daemon_statuses
+    from dagster._daemon.daemon import BackfillDaemon
+
+    name = BackfillDaemon.daemon_type()
+    return get_daemon_statuses(instance, [name])[name].healthy is True
+
+
 def progress(instance: DagsterInstance, backfill: PartitionBackfill) -> tuple[int, int]:
     """Partitions materialised so far, and all of them.
 
@@ -122,28 +149,44 @@ def cancel(
     """Stop a backfill and its queued and running runs; return how many runs were stopped.
 
     Telling only Dagster's daemon would let queued runs start and running ones go on for half a minute. Returns when
-    no run of it is left, or raises `UsageError` for one that has ended: cancelling that would change what it says.
+    no run of it has been left for two seconds. Raises `UsageError` for one that has ended, since cancelling that would
+    change what it says, and `TransientError` when runs are left after `timeout` seconds.
     """
-    backfill = find(instance, backfill_id)
-    if has_ended(backfill):
-        raise UsageError(
-            f"backfill {backfill_id} has already ended ({backfill.status.value}); there is nothing to stop"
-        )
-    instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELING))
+    if has_ended(backfill := find(instance, backfill_id)):
+        raise UsageError(f"backfill {backfill_id} has ended ({backfill.status.value}); there is nothing to stop")
     stopped: set[str] = set()
-    deadline = time.monotonic() + timeout
-    while (left := runs(instance, backfill_id, UNFINISHED)) and time.monotonic() < deadline:
+    deadline, quiet = time.monotonic() + timeout, 0.0
+    while quiet < QUIET_SECONDS:
+        _mark_canceling(instance, backfill_id)
+        left = runs(instance, backfill_id, UNFINISHED)
+        if left and time.monotonic() > deadline:
+            raise TransientError(
+                f"{len(left)} runs of backfill {backfill_id} did not stop: {', '.join(run.run_id for run in left)}; "
+                f"run `backfill cancel {backfill_id}` again, or terminate them in the UI"
+            )
         for run in left:
-            if run.status in (DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED):
-                _terminate(instance, run)
             stopped.add(run.run_id)
-        sleep(0.25)
+            _terminate(instance, run)
+        quiet = 0.0 if left else quiet + POLL_SECONDS
+        sleep(POLL_SECONDS)
     return len(stopped)
 
 
+def _mark_canceling(instance: DagsterInstance, backfill_id: str) -> None:
+    # Each time anew: the daemon may write back what it read before we came.
+    backfill = find(instance, backfill_id)
+    if backfill.status is BulkActionStatus.REQUESTED:
+        instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELING))
+
+
 def _terminate(instance: DagsterInstance, run: DagsterRun) -> None:
-    if instance.run_coordinator is not None:
+    if run.status not in (DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED) or instance.run_coordinator is None:
+        return
+    try:
         instance.run_coordinator.cancel_run(run.run_id)
+    except DagsterError as error:
+        # Its code server may be gone; the next round tries again, and the other runs are stopped meanwhile.
+        _log.warning("run %s could not be told to stop (%s)", run.run_id, type(error).__name__)
 
 
 def runs(
@@ -162,7 +205,7 @@ def wait_until_canceled(
         sleep(0.5)
 
 
-def resume(instance: DagsterInstance, graph: BaseAssetGraph[Any], backfill_id: str, *, lock: Lock) -> Launched:
+def resume(instance: DagsterInstance, graph: Graph, backfill_id: str, *, lock: Lock) -> Launched:
     """Launch what an ended backfill left undone: failed, cancelled and never started partitions.
 
     Raises `UsageError` when it has not ended, or when nothing is left.

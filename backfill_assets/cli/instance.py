@@ -3,16 +3,15 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from dagster import DagsterInstance
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster_postgres.utils import DagsterPostgresException
 from dagster_shared.check import CheckError
 from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
 from backfill_assets.errors import ConfigurationError
+from backfill_assets.launching import Graph
 from backfill_assets.settings import Settings
 
 
@@ -51,10 +50,10 @@ def _is_no_try(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Retrying failed database connection")
 
 
-def asset_graph() -> BaseAssetGraph[Any]:
+def asset_graph() -> Graph:
     """The graph of everything that the settings define."""
     # Deferred: building the definitions takes a second that `--help` should not.
     from backfill_assets.definitions import backfill_assets
 
-    graph: BaseAssetGraph[Any] = backfill_assets().get_repository_def().asset_graph
+    graph: Graph = backfill_assets().get_repository_def().asset_graph
     return graph

@@ -9,7 +9,10 @@ from backfill_assets.cli.command import BackfillCommand, Output
 @click.argument("backfill_id", metavar="ID")
 @click.pass_obj
 def cancel(output: Output, backfill_id: str) -> None:
-    """Stop the backfill ID and its queued and running runs at their next commit."""
+    """Stop the backfill ID and its queued and running runs.
+
+    What is committed stays; the chunk in flight is read again by `backfill resume`.
+    """
     from backfill_assets import launching
     from backfill_assets.cli.instance import open_instance
     from backfill_assets.settings import load_settings

@@ -20,6 +20,8 @@ def bars(output: Output) -> Progress:
 
 def until_ended(instance: DagsterInstance, backfill_id: str, output: Output) -> None:
     """Show the progress of a backfill until it has ended; raises `PermanentError` when not all of it was done."""
+    if not launching.is_daemon_alive(instance):
+        output.remark("no Dagster daemon runs on this instance: nothing begins before `dagster-daemon run` is started")
     with bars(output) as progress:
         bar = progress.add_task(launching.find(instance, backfill_id).title or backfill_id)
         while True:

@@ -89,8 +89,8 @@ def _plan(wiring: "Wiring", service: "TenantService", target: dict[str, Any]) ->
         wiring.clock(),
         windows_per_run=per_run(wiring, service),
         tables=None if table is None else [table],
-        start=parse_moment(start, "--start-date") if start else None,
-        end=parse_moment(end, "--end-date") if end else None,
+        start=None if start is None else parse_moment(start, "--start-date"),
+        end=None if end is None else parse_moment(end, "--end-date"),
         chunk_size_days=target["chunk_size_days"],
     )
 
@@ -134,13 +134,17 @@ def _trigger_detected(
         output.facts({"would_launch": lines}, text="\n".join(lines) or "no tenant service is new")
         return
     started = list(onboard(wiring, instance, asset_graph(), requested_by=f"{getpass.getuser()} (--auto-detect)"))
-    launched = [s.launched.backfill_id for s in started if s.launched is not None]
+    launched = [s.launched.backfill_id for s in started if s.launched and s.launched.is_new]
+    active = [s.launched.backfill_id for s in started if s.launched and not s.launched.is_new]
     problems = [f"{s.finding.service.tenant} {s.finding.service.spec.name}: {s.problem}" for s in started if s.problem]
     text = f"launched {', '.join(launched)}" if launched else "nothing was launched"
-    output.facts({"launched": launched, "problems": problems}, text=text)
-    if wait:
-        for backfill_id in launched:
+    text += f"; already under way: {', '.join(active)}" if active else ""
+    output.facts({"launched": launched, "already_under_way": active, "problems": problems}, text=text)
+    for backfill_id in (*launched, *active) if wait else ():
+        try:
             until_ended(instance, backfill_id, output)
+        except PermanentError as error:
+            problems.append(str(error))
     if problems:
         raise PermanentError("; ".join(problems))
 
@@ -171,7 +175,10 @@ def services(output: Output, no_check: bool) -> None:
         ]
     for note in settings.notes:
         output.remark(note)
-    table = Table("tenant", "service", "verdict", "reason", "connection")
+    table = Table()
+    for name in ("tenant", "service", "verdict", "reason", "connection"):
+        # Folded, not cut: the end of a variable's name is what a person must read.
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     output.table(rows, table)

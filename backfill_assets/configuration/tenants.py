@@ -27,6 +27,7 @@ from backfill_assets.configuration.values import Flag, MaybeCount, MaybeTableNam
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
 
+LONGEST_NAME = 255
 TENANTS_FILE = "BACKFILL_TENANTS_FILE"
 
 _SHARED = "is the same for all tenants; set services.{parent}.%s in the file that " + SERVICES_FILE + " names instead"
@@ -144,6 +145,8 @@ def _unfit_id(tenant: str) -> str | None:
         return "it holds a control character"
     if tenant in (".", "..") or "/" in tenant or "\\" in tenant:
         return "it is the name of a folder, so it cannot be . or .. or hold a slash"
+    if len(tenant.encode()) > LONGEST_NAME:
+        return f"it is the name of a folder, so it can have at most {LONGEST_NAME} bytes in UTF-8"
     return None
 
 

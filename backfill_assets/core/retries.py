@@ -27,6 +27,7 @@ class RetryPolicy:
     shortest_wait: float = 1.0
     wait_jitter: float = 1.0
     longest_wait: float = 3600.0
+    longest_outage: float = 60.0
 
     def may_try_again(self, failures: int) -> bool:
         """Whether there is a try left after this many failed ones."""

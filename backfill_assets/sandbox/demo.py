@@ -5,25 +5,27 @@ What the stack is belongs to `stack.py`, the comparison with the source to `veri
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dagster import DagsterInstance
-from dagster._core.execution.backfill import PartitionBackfill
 from rich.progress import Progress, TaskID
 
 from backfill_assets import launching
 from backfill_assets.cli.command import Output
 from backfill_assets.cli.progress import bars
 from backfill_assets.errors import BackfillError, PermanentError
+from backfill_assets.launching import Backfill
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings, publish
 from backfill_assets.tenant_history.backfill import DOMAIN
+from backfill_assets.tenant_history.onboarding import SCOPE_TAG, TENANT_TAG, WHOLE
 
+DETECTION_SECONDS = 120
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -89,14 +91,13 @@ class Demo:
         )
         interrupts.listen()
         try:
-            self._run(stack, once=once)
+            try:
+                self._run(stack, once=once)
+            finally:
+                interrupts.deafen()
         except Stopped:
             return 1 if once else 0
-        except BackfillError as error:
-            self.output.remark(f"Error: {error}")
-            return 1
         finally:
-            interrupts.deafen()
             self._stop(stack)
         return 0
 
@@ -105,33 +106,44 @@ class Demo:
         with DagsterInstance.from_config(str(self.home / "dagster")) as instance:
             stack.start()
             self.output.remark(f"the Dagster UI comes up at {stack.url}")
-            self._watch(stack, instance)
-            self._verify(stack.sandbox_url)
-            if not once:
-                self.output.remark(f"the Dagster UI is at {stack.url}; Ctrl-C stops everything")
+            try:
+                self._watch(stack, instance)
+                self._verify(stack.sandbox_url)
+            except BackfillError as error:
+                if once:
+                    raise
+                self.output.remark(f"Error: {error}")
+            self.output.remark(f"the Dagster UI is at {stack.url}; Ctrl-C stops everything")
             while not once:
                 stack.supervisor.revive()
                 time.sleep(1)
 
     def _watch(self, stack: Stack, instance: DagsterInstance) -> None:
-        """Follow the backfills until each tenant's has ended, reviving what dies."""
+        """Follow the backfills of the tenants' whole histories until each has ended, reviving what dies."""
         with bars(self.output) as progress:
             tasks: dict[str, TaskID] = {}
-            newest: list[PartitionBackfill] = []
-            while len(newest) < len(stack.tenants) or not all(map(launching.has_ended, newest)):
+            newest: Mapping[str, Backfill] = {}
+            deadline = time.monotonic() + DETECTION_SECONDS
+            while newest.keys() < set(stack.tenants) or not all(map(launching.has_ended, newest.values())):
                 time.sleep(1)
                 stack.supervisor.revive()
-                newest = list(_newest_of_each_target(launching.backfills(instance, {launching.DOMAIN_TAG: DOMAIN})))
-                for backfill in newest:
+                newest = _newest_of_each_tenant(instance)
+                for backfill in newest.values():
                     self._show(instance, backfill, progress, tasks)
-        if failed := [backfill.backfill_id for backfill in newest if not launching.has_succeeded(backfill)]:
+                if newest.keys() < set(stack.tenants) and time.monotonic() > deadline:
+                    waiting = ", ".join(sorted(set(stack.tenants) - newest.keys()))
+                    raise PermanentError(
+                        f"nothing was launched for {waiting} within {DETECTION_SECONDS} s; the ticks of the sensor "
+                        f"new_tenant_services in the UI and {stack.supervisor.log('daemon')} say why"
+                    )
+        if failed := [b.backfill_id for b in newest.values() if not launching.has_succeeded(b)]:
             raise PermanentError(
-                f"backfill {', '.join(failed)} did not succeed; start `make demo` again, see in the UI why, and "
-                f"re-execute it there from failure"
+                f"backfill {', '.join(failed)} did not succeed; `make demo` without ONCE keeps the UI open: see there "
+                "why, and re-execute it from failure"
             )
 
     def _show(
-        self, instance: DagsterInstance, backfill: PartitionBackfill, progress: Progress, tasks: dict[str, TaskID]
+        self, instance: DagsterInstance, backfill: Backfill, progress: Progress, tasks: dict[str, TaskID]
     ) -> None:
         done, total = launching.progress(instance, backfill)
         if backfill.backfill_id not in tasks:
@@ -154,9 +166,7 @@ class Demo:
             self.output.remark(f"Error: processes {left} could not be stopped; end them by hand")
 
 
-def _newest_of_each_target(found: Sequence[PartitionBackfill]) -> Iterator[PartitionBackfill]:
-    seen = set()
-    for backfill in found:
-        if (target := backfill.tags.get(launching.KEY_TAG)) not in seen:
-            seen.add(target)
-            yield backfill
+def _newest_of_each_tenant(instance: DagsterInstance) -> Mapping[str, Backfill]:
+    tags = {launching.DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}
+    # Newest first, so the newest of a tenant is what remains when they are taken from the end.
+    return {b.tags[TENANT_TAG]: b for b in reversed(launching.backfills(instance, tags))}

@@ -1,6 +1,6 @@
 """Starts programs, starts them again when they die, and leaves none behind.
 
-Here belongs the care for processes, whatever they are. Which programs make up the demo belongs to `demo.py`.
+Here belongs the care for processes, whatever they are. Which programs make up the demo belongs to `stack.py`.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -15,7 +16,11 @@ from pathlib import Path
 
 import psutil
 
+from backfill_assets.errors import PermanentError
+
 GRACE_SECONDS = 8.0
+MOST_REVIVALS = 5
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,7 @@ class Supervisor:
     environment: Mapping[str, str] | None = None
     shield: Callable[[], AbstractContextManager[None]] = nullcontext
     _running: dict[str, tuple[Program, subprocess.Popen[bytes]]] = field(default_factory=dict)
+    _revivals: Counter[str] = field(default_factory=Counter)
 
     def start(self, program: Program) -> None:
         """Start a program; its output goes to `<home>/logs/<name>.log`."""
@@ -58,9 +64,12 @@ class Supervisor:
             self._write_down()
 
     def revive(self) -> list[str]:
-        """Start again what has died; return the names."""
+        """Start again what has died; return the names. Raises `PermanentError` for one that dies again and again."""
         dead = [program for program, process in self._running.values() if process.poll() is not None]
         for program in dead:
+            self._revivals[program.name] += 1
+            if self._revivals[program.name] > MOST_REVIVALS:
+                raise PermanentError(f"the {program.name} dies again and again; {self.log(program.name)} says why")
             self.start(program)
         return [program.name for program in dead]
 
@@ -107,14 +116,20 @@ class Supervisor:
         for _, process in self._running.values():
             known.setdefault(process.pid, time.time())
         draft = self._file.with_suffix(".draft")
-        draft.write_text(json.dumps(known))
+        draft.write_text(json.dumps({"boot": _boot(), "sessions": known}))
         draft.replace(self._file)
 
     def _written_down(self) -> dict[int, float]:
-        """Session ids, and when each was first known."""
+        """Session ids, and when each was first known; none of before a reboot, which gives the numbers to strangers."""
         if not self._file.exists():
             return {}
-        return {int(session): since for session, since in json.loads(self._file.read_text()).items()}
+        known = json.loads(self._file.read_text())
+        return {int(session): since for session, since in known["sessions"].items()} if known["boot"] == _boot() else {}
+
+
+def _boot() -> str:
+    """What tells this run of the machine from the one before."""
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else str(round(psutil.boot_time(), -1))
 
 
 def _members(sessions: Mapping[int, float]) -> list[psutil.Process]:

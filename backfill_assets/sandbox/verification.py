@@ -61,7 +61,7 @@ class Report:
 
     def table(self) -> Table:
         """The report as a table for a terminal."""
-        names = ("tenant", "service", "table", "source", "lake", "missing", "unknown", "doubled")
+        names = ("tenant", "table", "source", "lake", "missing", "unknown", "doubled")
         table = Table(*names, title="source against lake")
         for row in self.compared:
             table.add_row(*(str(getattr(row, name)) for name in names), style="" if row.is_equal else "bold red")

@@ -11,7 +11,7 @@ from dagster import AssetExecutionContext
 
 from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window, plan_chunks
-from backfill_assets.errors import BackfillError
+from backfill_assets.errors import BackfillError, UsageError
 from backfill_assets.launching import materialised_before
 from backfill_assets.resources import Wiring
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed
@@ -88,6 +88,8 @@ def fill_tenant(
     """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on."""
     try:
         service = wiring.tenant_service(tenant, spec.name)
+        if service.spec.table(table.name) is None:
+            raise UsageError(f"{spec.name} of tenant {tenant!r} leaves out {table.name}; name it in the tenants file")
         source = wiring.connect(service)
     except BackfillError as error:
         yield from (WindowFailed(window=window, reason=str(error)) for window in windows)

@@ -7,12 +7,13 @@ HTTP: what is outside comes in through the interfaces.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from time import perf_counter
 
 from backfill_assets.adapters.lake.raw import RawLake, RawTable
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
+from backfill_assets.core.keys import encode_key
 from backfill_assets.core.source import Record, RecordSource, TableSpec
 from backfill_assets.core.windows import Chunk, Clock, Window, utc_text
 from backfill_assets.errors import (
@@ -21,6 +22,7 @@ from backfill_assets.errors import (
     IncompleteRead,
     NoSuchTable,
     PermanentError,
+    RateLimited,
     RejectedRecord,
     SourceUnreachable,
     TransientError,
@@ -30,7 +32,10 @@ from backfill_assets.tenant_history.rows import SEPARATOR, Row, RowFitter, as_js
 
 DOMAIN = "tenant_history"
 READS_OF_A_SHORT_WINDOW = 3
-HOPELESS = (CredentialRefused, NoSuchTable, SourceUnreachable)
+SETTLING = timedelta(minutes=5)
+"""How long after its end a window may still gain records: clocks differ, and a service may commit late."""
+
+HOPELESS = (CredentialRefused, NoSuchTable, RateLimited, SourceUnreachable)
 """What every other request of the table would meet as well."""
 
 
@@ -71,13 +76,14 @@ class _Read:
     rejected: list[tuple[Window, Record, str]] = field(default_factory=list)
     fetched: Counter[Window] = field(default_factory=Counter)
 
-    def replace(self, windows: Iterable[Window]) -> None:
-        """Forget what was read of these windows, which are read again."""
+    def count_anew(self, windows: Sequence[Window]) -> None:
+        """Begin to count these windows anew, which are read again.
+
+        Their rows stay: a record that has changed since the first reading is in hand at its earlier version only.
+        """
         for window in windows:
             self.fetched.pop(window, None)
-            self.rejected = [entry for entry in self.rejected if entry[0] != window]
-            for day in [d for d in self.days if window.reads_from.date() <= d < window.end.date()]:
-                del self.days[day]
+        self.rejected = [entry for entry in self.rejected if entry[0] not in windows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +112,24 @@ class TableBackfill:
             try:
                 yield from self._fill_chunk(chunk)
             except HOPELESS as error:
-                for left in (chunk, *reversed(waiting)):
-                    yield from _failed(left, error)
+                yield from _all_failed((chunk, *reversed(waiting)), error)
                 return
             except (TransientError, PermanentError) as error:
+                if isinstance(error, TransientError) and not self._source_works():
+                    yield from _all_failed((chunk, *reversed(waiting)), error)
+                    return
                 if len(chunk.windows) == 1:
-                    yield from _failed(chunk, error)
+                    yield from _all_failed((chunk,), error)
                 else:
                     waiting.extend(reversed(chunk.halves()))
+
+    def _source_works(self) -> bool:
+        """Whether the source is well but for what failed: if not, the windows that are left need not be tried."""
+        try:
+            self.source.check()
+        except BackfillError:
+            return False
+        return True
 
     def _fill_chunk(self, chunk: Chunk) -> list[WindowDone]:
         began, now = perf_counter(), self.clock()
@@ -131,7 +147,7 @@ class TableBackfill:
                 bytes=sizes[window],
                 seconds=seconds,
                 source_rows=held[window],
-                complete=window.end <= now and not bad[window],
+                complete=_is_past(window, now) and not bad[window],
                 chunk_days=chunk.days,
             )
             for window in chunk.windows
@@ -181,12 +197,12 @@ class TableBackfill:
             short = [w for w in chunk.windows if read.fetched[w] < held[w]]
             if not short:
                 return held
-            read.replace(short)
+            read.count_anew(short)
             for window in short:
                 self._read(Chunk(windows=(window,)), read)
         held = self._counts(chunk)
         # The window that holds now may go on growing while it is read; a past one may not be short.
-        for window in (w for w in chunk.windows if read.fetched[w] < held[w] and w.end <= now):
+        for window in (w for w in chunk.windows if read.fetched[w] < held[w] and _is_past(w, now)):
             raise IncompleteRead(
                 f"{self.service} holds {held[window]} records of {self.table.name} for {self.tenant} in the window "
                 f"{window.key}, but let only {read.fetched[window]} be read, {READS_OF_A_SHORT_WINDOW} times in a row; "
@@ -215,10 +231,8 @@ class TableBackfill:
     def _settle_dead_letters(self, read: _Read, now: datetime) -> None:
         """Keep what was rejected now, and let go of letters whose record fits by now."""
         target = (DOMAIN, self.tenant, self.service, self.table.name)
-        known = {(x.record_id, x.version) for x in self.dead_letters.letters(**dict(zip(_TARGET, target, strict=True)))}
-        if known:
-            stored = {(str(r.record_id), utc_text(r.version)) for rows in read.days.values() for r in rows}
-            self.dead_letters.resolve(*target, sorted(known & stored))
+        stored = {(str(row.record_id), utc_text(row.version)) for rows in read.days.values() for row in rows}
+        self.dead_letters.resolve(*target, stored)
         if read.rejected:
             self.dead_letters.put([self._letter(*rejected, now) for rejected in read.rejected])
 
@@ -230,7 +244,7 @@ class TableBackfill:
             tenant=self.tenant,
             service=self.service,
             table=self.table.name,
-            partition=f"{self.tenant}|{window.key}",
+            partition=f"{encode_key(self.tenant)}|{window.key}",
             # Two records without an id are two letters, as long as they differ.
             record_id=record_id or f"sha256:{sha256(payload.encode(errors='surrogatepass')).hexdigest()}",
             version=version,
@@ -245,7 +259,8 @@ class TableBackfill:
         return raw_table(self.tenant, self.service, self.table)
 
 
-_TARGET = ("domain", "tenant", "service", "table")
+def _is_past(window: Window, now: datetime) -> bool:
+    return window.end + SETTLING <= now
 
 
 def raw_table(tenant: str, service: str, table: TableSpec) -> RawTable:
@@ -260,6 +275,7 @@ def raw_table(tenant: str, service: str, table: TableSpec) -> RawTable:
     )
 
 
-def _failed(chunk: Chunk, error: BackfillError) -> Iterator[WindowFailed]:
-    for window in chunk.windows:
-        yield WindowFailed(window=window, reason=str(error))
+def _all_failed(chunks: Iterable[Chunk], error: BackfillError) -> Iterator[WindowFailed]:
+    for chunk in chunks:
+        for window in chunk.windows:
+            yield WindowFailed(window=window, reason=str(error))

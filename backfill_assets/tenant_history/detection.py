@@ -1,6 +1,6 @@
 """Which tenant service needs its history filled in: a pure decision from facts, with its reason in words.
 
-Where the facts come from belongs to `automation.py`.
+Where the facts come from belongs to `onboarding.py`.
 """
 
 from dataclasses import dataclass

@@ -13,12 +13,20 @@ from time import monotonic
 from typing import Any
 
 from dagster import DagsterInstance
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.execution.backfill import PartitionBackfill
 
 from backfill_assets.core.keys import encode_key
 from backfill_assets.errors import BackfillError, TransientError
-from backfill_assets.launching import DOMAIN_TAG, BackfillRequest, Launched, backfills, has_ended, has_succeeded, launch
+from backfill_assets.launching import (
+    DOMAIN_TAG,
+    Backfill,
+    BackfillRequest,
+    Graph,
+    Launched,
+    backfills,
+    has_ended,
+    has_succeeded,
+    launch,
+)
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
@@ -35,8 +43,7 @@ WHOLE, PART = "whole history", "part of history"
 CHECKERS = 16
 CHECK_SECONDS = 20.0
 
-Graph = BaseAssetGraph[Any]
-Histories = Mapping[tuple[str, str], Sequence[PartitionBackfill]]
+Histories = Mapping[tuple[str, str], Sequence[Backfill]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +84,24 @@ def onboard(wiring: Wiring, instance: DagsterInstance, graph: Graph, *, requeste
         _remember(wiring, finding)
     found = [finding for finding in findings if finding.judgement.verdict is Verdict.BACKFILL]
     problems = check_connections(wiring, [finding.service for finding in found])
+    # The checks took time: what was launched or cancelled meanwhile is not launched again.
+    known = _histories(instance) if found else {}
     for finding, problem in zip(found, problems, strict=True):
-        if problem is None:
-            yield _start(wiring, instance, graph, finding, requested_by)
-        else:
+        if problem is not None:
             yield Started(finding=finding, problem=str(problem))
+        elif judge(_facts(wiring, finding.service, known)).verdict is Verdict.BACKFILL:
+            yield _start(wiring, instance, graph, finding, requested_by)
 
 
 def _start(wiring: Wiring, instance: DagsterInstance, graph: Graph, finding: Finding, requested_by: str) -> Started:
     service = finding.service
-    plan = whole_history(wiring, service)
     reason = finding.judgement.reason
-    launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
-    _note(wiring, service, on=True)
+    try:
+        plan = whole_history(wiring, service)
+        launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
+        _note(wiring, service, on=True)
+    except BackfillError as error:
+        return Started(finding=finding, problem=str(error))
     return Started(finding=finding, plan=plan, launched=launched)
 
 
@@ -151,11 +163,10 @@ def launch_history(
     tenant, name = service.tenant, service.spec.name
     instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
     keys = [partition_key(tenant, window) for window in plan.windows]
-    first, last = plan.windows[0].key, plan.windows[-1].key
     request = BackfillRequest(
         domain=DOMAIN,
         key=f"{DOMAIN}/{tenant}/{name}/{plan.target}",
-        title=f"{tenant} {name}: {first} to {last}",
+        title=_title(service, plan),
         reason=reason,
         requested_by=requested_by,
         partitions={asset_key(name, table): keys for table in plan.tables},
@@ -163,6 +174,12 @@ def launch_history(
         run_config=_run_config(service, plan),
     )
     return launch(instance, graph, request, lock=wiring.lock)
+
+
+def _title(service: TenantService, plan: HistoryPlan) -> str:
+    what = "" if len(plan.tables) > 1 else f" {plan.tables[0].name}"
+    first, last = plan.windows[0].start.date(), plan.windows[-1].end.date()
+    return f"{service.tenant} {service.spec.name}{what}: {first} to {last}"
 
 
 def _run_config(service: TenantService, plan: HistoryPlan) -> Mapping[str, Any] | None:
@@ -188,13 +205,13 @@ def _facts(wiring: Wiring, service: TenantService, histories: Histories) -> Fact
 
 def _histories(instance: DagsterInstance) -> Histories:
     """The backfills of whole histories by tenant and service, newest first."""
-    found: dict[tuple[str, str], list[PartitionBackfill]] = {}
+    found: dict[tuple[str, str], list[Backfill]] = {}
     for backfill in backfills(instance, {DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}):
         found.setdefault((backfill.tags[TENANT_TAG], backfill.tags[SERVICE_TAG]), []).append(backfill)
     return found
 
 
-def _history(known: Sequence[PartitionBackfill]) -> tuple[History, str]:
+def _history(known: Sequence[Backfill]) -> tuple[History, str]:
     if not known:
         return History.NONE, ""
     if not all(map(has_ended, known)):

@@ -1,6 +1,6 @@
 """What a backfill of a tenant's service will cover: tables, windows, chunks and runs, before anything starts.
 
-Pure; refuses what makes no sense with a sentence. Launching a plan belongs to `automation.py`.
+Pure; refuses what makes no sense with a sentence. Launching a plan belongs to `onboarding.py`.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,9 @@ class HistoryPlan:
 
     @property
     def target(self) -> str:
-        """The target in words that are equal for equal targets."""
+        """The target in words that are equal for equal targets; the whole history is one target, whenever it ends."""
+        if self.is_whole:
+            return "whole"
         tables = "all" if len(self.tables) == len(self.spec.tables) else ",".join(sorted(t.slug for t in self.tables))
         return f"{tables}/{self.windows[0].key}..{self.windows[-1].key}"
 

@@ -121,7 +121,7 @@ def _short(value: Any) -> str:
 def _integer(value: Any) -> int | None:
     if value == "":
         return None
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+    if isinstance(value, bool) or "_" in str(value) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError(value)
     number = int(value)
     if not -(2**63) <= number < 2**63:
@@ -132,7 +132,7 @@ def _integer(value: Any) -> int | None:
 def _number(value: Any) -> float | None:
     if value == "":
         return None
-    if isinstance(value, bool) or not isfinite(number := float(value)):
+    if isinstance(value, bool) or "_" in str(value) or not isfinite(number := float(value)):
         raise ValueError(value)
     return number
 

@@ -50,10 +50,19 @@ def assert_all_is_there(url: str, root: Path) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_backfill_that_runs_again_leaves_exactly_what_the_source_holds(seed: int, tmp_path: Path) -> None:
-    url, root = f"sqlite:///{tmp_path / 'state.db'}", tmp_path / "lake"
-    initialise(url)
     # The draws of neighbouring seeds are far apart, and each tenth of the backfill gets its kill.
-    at = seed * STEPS // len(SEEDS) + Random(seed).randint(1, STEPS // len(SEEDS))
+    kill_and_run_again(tmp_path, at=seed * STEPS // len(SEEDS) + Random(seed).randint(1, STEPS // len(SEEDS)))
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("at", range(1, STEPS + 1))
+def test_no_step_at_which_a_backfill_is_killed_makes_a_difference(at: int, tmp_path: Path) -> None:
+    kill_and_run_again(tmp_path, at=at)
+
+
+def kill_and_run_again(folder: Path, *, at: int) -> None:
+    url, root = f"sqlite:///{folder / 'state.db'}", folder / "lake"
+    initialise(url)
     run_and_kill(url, root, at=at)
 
     outcomes = fill(url, root, step=lambda done: None)

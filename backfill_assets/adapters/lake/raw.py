@@ -1,10 +1,10 @@
 """The raw layer of the lake: one Parquet file for each day of a tenant's table.
 
 Here belongs how rows become a file and how a file gains rows. A file only ever gains knowledge: what it holds is
-merged with what was read, keyed by (id, version). What a row means belongs to the domain.
+merged with what was read, keyed by (id, version). What a row means belongs to the domain, the care for the disk to
+`files.py`.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from backfill_assets.adapters.lake.files import Draft, make_folder, refusal, signature, sweep, sync_folder, write_draft
 from backfill_assets.core.source import ColumnType
 from backfill_assets.core.windows import midnight, utc_text
 from backfill_assets.errors import PermanentError
@@ -86,8 +87,11 @@ class RawLake:
 
     def oldest_write(self, tenant: str, service: str) -> datetime | None:
         """When the oldest file of a tenant's service was written; None where there is none."""
-        files = (self._root / tenant / "raw" / service).glob("*/*.parquet")
-        oldest = min((file.stat().st_mtime for file in files), default=None)
+        folder = self._root / tenant / "raw" / service
+        try:
+            oldest = min((file.stat().st_mtime for file in folder.glob("*/*.parquet")), default=None)
+        except OSError as error:
+            raise PermanentError(f"{folder} cannot be read ({error.strerror}); give the right to read it") from error
         return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
 
     def merge(self, table: RawTable, days: Mapping[date, Sequence[Mapping[str, Any]]]) -> Mapping[date, Merged]:
@@ -95,50 +99,47 @@ class RawLake:
 
         A version that a file holds keeps the `_backfill_*` values of the run that stored it.
         """
-        # The files of a chunk are written side by side, since most of the time goes to waiting for the disk.
-        with self._lock(f"lake:{self.folder(table).relative_to(self._root)}"), ThreadPoolExecutor(WRITERS) as writers:
-            return dict(zip(days, writers.map(lambda day: self._merge_day(table, day, days[day]), days), strict=True))
+        folder = self.folder(table)
+        with self._lock(f"lake:{folder.relative_to(self._root)}"):
+            try:
+                return self._merge(table, days) if days else {}
+            except OSError as error:
+                raise refusal(folder, error) from error
 
-    def _merge_day(self, table: RawTable, day: date, rows: Sequence[Mapping[str, Any]]) -> Merged:
+    def _merge(self, table: RawTable, days: Mapping[date, Sequence[Mapping[str, Any]]]) -> Mapping[date, Merged]:
+        folder = self.folder(table)
+        make_folder(folder)
+        sweep(folder)
+        # Drafts are written side by side, since most of the time goes to waiting for the disk. Only this thread puts
+        # them in place: an interrupt can give the lock back while the others still write.
+        with ThreadPoolExecutor(WRITERS) as writers:
+            merged = list(writers.map(lambda day: self._merge_day(table, day, days[day]), days))
+        for _, draft in merged:
+            if draft is not None:
+                draft.publish()
+        sync_folder(folder)
+        return {day: result for day, (result, _) in zip(days, merged, strict=True)}
+
+    def _merge_day(self, table: RawTable, day: date, rows: Sequence[Mapping[str, Any]]) -> tuple[Merged, Draft | None]:
         path = self.path(table, day)
         names = {name for row in rows for name in row}
         # A version that comes twice is one row, as it is when it comes in two merges.
         once = {(row[table.id_column], row[table.version_column]): dict(row) for row in rows}
-        fetched = pa.Table.from_pylist(list(once.values()), schema=table.schema(sorted(names)))
-        if not path.exists():
-            return self._write(path, _sorted(table, fetched), added=len(fetched), changed=0)
-        stored = _read(path)
-        merged, added, changed = _merge(table, stored, fetched, path)
-        if not added and not changed:
-            return Merged(rows_added=0, rows_changed=0, bytes=path.stat().st_size)
-        return self._write(path, merged, added=added, changed=changed)
+        content = pa.Table.from_pylist(list(once.values()), schema=table.schema(sorted(names)))
+        added, changed = len(content), 0
+        if seen := signature(path):
+            content, added, changed = _merge(table, _read(path), content, path)
+            if not added and not changed:
+                return Merged(rows_added=0, rows_changed=0, bytes=seen[2]), None
+        content = _sorted(table, content)
+        draft = write_draft(path, lambda file: pq.write_table(content, file, compression="zstd"), seen=seen)
+        return Merged(rows_added=added, rows_changed=changed, bytes=draft.size), draft
 
     def versions(self, table: RawTable) -> Iterator[tuple[Any, datetime]]:
         """Every (id, version) that the table's files hold, day by day."""
         for path in sorted(self.folder(table).glob("*.parquet")):
             file = _read(path, [table.id_column, table.version_column])
             yield from zip(*(column.to_pylist() for column in file.columns), strict=True)
-
-    def _write(self, path: Path, content: pa.Table, *, added: int, changed: int) -> Merged:
-        try:
-            size = self._replace(path, content)
-        except OSError as error:
-            raise PermanentError(
-                f"{path} could not be written ({error.strerror}); make room or give the right to write, then rerun"
-            ) from error
-        return Merged(rows_added=added, rows_changed=changed, bytes=size)
-
-    def _replace(self, path: Path, content: pa.Table) -> int:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The lock is held, so one name is enough, and what a killed process left is overwritten.
-        draft = path.with_suffix(".draft")
-        with draft.open("wb") as file:
-            pq.write_table(content, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        size = draft.stat().st_size
-        draft.replace(path)
-        return size
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -165,7 +166,7 @@ def _merge(table: RawTable, stored: pa.Table, fetched: pa.Table, path: Path) -> 
     # A column that was not read this time keeps its stored values, and ours stay those of the first run.
     fresh = {name for name in fetched.column_names if not name.startswith(OURS)}
     columns = [both[name].take(pa.array(current if name in fresh else kept, pa.int64())) for name in schema.names]
-    return _sorted(table, pa.table(columns, schema=schema)), len(added), len(changed)
+    return pa.table(columns, schema=schema), len(added), len(changed)
 
 
 def _changed(old: pa.Table, new: pa.Table, pairs: list[tuple[int, int]], names: set[str]) -> dict[int, int]:

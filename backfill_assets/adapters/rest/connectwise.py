@@ -19,6 +19,7 @@ from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
 from backfill_assets.adapters.rest.http import REAL_WIRE, Account, HttpSession, NotFound, Wire
 from backfill_assets.adapters.rest.paging import Keyset, require_range
 from backfill_assets.core.source import Record, TableSpec
+from backfill_assets.core.windows import BEGINNING
 from backfill_assets.errors import ConfigurationError, NoSuchTable, UnexpectedResponse
 
 LARGEST_PAGE = 1000
@@ -172,7 +173,10 @@ def _ceil_second(moment: datetime) -> datetime:
 
 def _conditions(table: TableSpec, start: datetime, end: datetime, last: int | None) -> str:
     field = table.incremental_field
-    bounds = f"{field} >= [{_quoted(start)}] and {field} < [{_quoted(end)}]"
+    bounds = f"{field} < [{_quoted(end)}]"
+    # From the beginning of time there is no bound: a database behind the service may know no year 1.
+    if start > BEGINNING:
+        bounds = f"{field} >= [{_quoted(start)}] and {bounds}"
     return bounds if last is None else f"{bounds} and {table.id_field} > {last}"
 
 

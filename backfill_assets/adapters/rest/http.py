@@ -70,7 +70,7 @@ class Wire:
 
 
 REAL_WIRE = Wire()
-PROBE_WIRE = Wire(timeout=httpx.Timeout(5), policy=RetryPolicy(tries=1, longest_wait=0))
+PROBE_WIRE = Wire(timeout=httpx.Timeout(5), policy=RetryPolicy(tries=1, longest_wait=0, longest_outage=0))
 """One short try, no waiting."""
 
 
@@ -132,7 +132,7 @@ class HttpSession:
             raise self._error(response, where)
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             kind = response.headers.get("content-type", "no content type")
             raise UnreadableBody(
                 f"{where} answered {response.status_code} with a body that is not JSON "

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backfill_assets.core.retries import Random, RetryPolicy
-from backfill_assets.errors import RateLimited, TransientError
+from backfill_assets.errors import RateLimited, SourceUnreachable, TransientError
 
 T = TypeVar("T")
 Sleep = Callable[[float], None]
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 def with_retries(request: Callable[[], T], *, policy: RetryPolicy, sleep: Sleep, random: Random) -> T:
     """Make the request until it succeeds, fails for good, or uses up its tries or waits; raises its last error then."""
-    failures, waited = 0, 0.0
+    failures, waited, outage = 0, 0.0, 0.0
     while True:
         try:
             return request()
@@ -33,10 +33,12 @@ def with_retries(request: Callable[[], T], *, policy: RetryPolicy, sleep: Sleep,
             _log.info("waiting %.1f s: %s", pause, limit)
         except TransientError as error:
             failures += 1
-            if not policy.may_try_again(failures):
+            is_away = isinstance(error, SourceUnreachable) and outage < policy.longest_outage
+            if not is_away and not policy.may_try_again(failures):
                 _amend(error, f"Gave up after {failures} tries.")
                 raise
             pause = policy.delay(failures, random)
+            outage += pause
             _log.warning("trying again in %.1f s: %s", pause, error)
         sleep(pause)
 

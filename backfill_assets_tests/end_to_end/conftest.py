@@ -1,0 +1,76 @@
+"""One real stack for all tests of this folder: PostgreSQL, sandbox, code server, daemon and UI.
+
+Here belongs starting and stopping it. It starts with three tenants newly connected, whose history of three weeks the
+sensor fills in; each test asks for an older range of its own, so that tests do not meet.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import yaml
+from dagster import DagsterInstance
+
+from backfill_assets.sandbox.dataset import TENANTS
+from backfill_assets.sandbox.stack import free_port
+from backfill_assets_tests.end_to_end.running import QuickStack, Running
+
+NEW_DAYS = 14
+SERVICE = {"chunks_per_run": 2}
+"""Small runs, of 8 weeks."""
+RUNS_AT_ONCE = 3
+
+
+@pytest.fixture(scope="package")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The running stack; when it is stopped, none of its processes is left."""
+    home = tmp_path_factory.mktemp("stack")
+    around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
+    stack = QuickStack(home=home, port=free_port(), sandbox_port=0, durable=False, environment=around)
+    try:
+        environment = {**around, **stack.prepare()}
+        _connect(home / "tenants.yaml")
+        _let_fewer_run_at_once(home / "dagster" / "dagster.yaml")
+        (home / "services.yaml").write_text(yaml.safe_dump({"services": {"connectwise": SERVICE}}))
+        stack.start()
+        with _instance(stack) as instance, httpx.Client(base_url=stack.sandbox_url, timeout=60) as sandbox:
+            running = Running(stack=stack, environment=environment, instance=instance, sandbox=sandbox)
+            yield running
+            running.end_commands()
+    finally:
+        left = stack.stop()
+        stack.postgres.remove()
+    assert not left
+    assert not list(_processes_of(home))
+
+
+def _connect(tenants: Path) -> None:
+    """Give every tenant a short history."""
+    written = yaml.safe_load(tenants.read_text())
+    for tenant in TENANTS:
+        written["tenants"][tenant]["services"]["connectwise"]["lookback_days"] = NEW_DAYS
+    tenants.write_text(yaml.safe_dump(written))
+
+
+def _let_fewer_run_at_once(instance: Path) -> None:
+    """So that a small backfill suffices to have a run that waits."""
+    written = yaml.safe_load(instance.read_text())
+    written["concurrency"]["runs"]["max_concurrent_runs"] = RUNS_AT_ONCE
+    instance.write_text(yaml.safe_dump(written))
+
+
+def _instance(stack: QuickStack) -> DagsterInstance:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.variables.items():
+            patch.setenv(name, value)
+        return DagsterInstance.from_config(stack.variables["DAGSTER_HOME"])
+
+
+def _processes_of(home: Path) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter(["cmdline", "environ", "status"]):
+        about = [*(process.info["cmdline"] or []), (process.info["environ"] or {}).get("DAGSTER_HOME", "")]
+        if process.info["status"] != psutil.STATUS_ZOMBIE and any(str(home) in text for text in about):
+            yield process
