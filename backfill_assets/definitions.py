@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from backfill_assets.adapters.state.database import refuse_another_schema
 from backfill_assets.resources import wiring
 from backfill_assets.settings import load_settings
 from backfill_assets.tenant_history import definitions as tenant_history
@@ -11,6 +12,7 @@ from backfill_assets.tenant_history import definitions as tenant_history
 def backfill_assets() -> dg.Definitions:
     """Read the settings and define what they ask for."""
     settings = load_settings()
+    refuse_another_schema(settings.database_url.get_secret_value())
     domains = [tenant_history.build(settings)] if tenant_history.DOMAIN in settings.domains else []
     # One process a run: a chunk run costs 3.4 s instead of 5.3 s on 2 cores.
     ours = dg.Definitions(resources={"wiring": wiring}, executor=dg.in_process_executor)

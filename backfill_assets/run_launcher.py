@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DefaultRunLauncher
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -28,15 +30,32 @@ class ProcessRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """FAILED when none of the processes that the run logged is alive.
 
-        Only processes of this machine can be looked for: a run of a code server elsewhere is taken as running.
+        Only processes of this machine can be looked for: a run of a code server elsewhere is taken as running. So is
+        one whose code server is away as well: Dagster tries just once to launch the retry, and needs the code for it.
         """
         if json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("host", "localhost") not in THIS_MACHINE:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         pids = dict(_logged_processes(self._instance, run.run_id))
         if not pids or any(_is_alive(pid, logged_at) for pid, logged_at in pids.items()):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if not _code_server_answers(run):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
         text = ", ".join(map(str, pids))
         return CheckRunHealthResult(WorkerStatus.FAILED, f"the process of the run (pid {text}) is gone")
+
+
+def _code_server_answers(run: DagsterRun) -> bool:
+    """Whether the run's code can be reached; a code server that Dagster starts by itself always can."""
+    if run.remote_job_origin is None:
+        return True
+    origin = run.remote_job_origin.repository_origin.code_location_origin
+    if not isinstance(origin, GrpcServerCodeLocationOrigin):
+        return True
+    try:
+        origin.create_client().ping("")
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True
 
 
 def _logged_processes(instance: DagsterInstance, run_id: str) -> Iterator[tuple[int, float]]:

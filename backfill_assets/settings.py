@@ -43,7 +43,7 @@ class TenantService:
 
     `spec` has the tenant's overrides in it; `enabled` is off for all services of a tenant that is off;
     `credential` is by field; `credential_names` are the variables that hold it; `missing` names the settings that
-    lack before the service can be read.
+    lack, or whose file cannot be read, before the service can be read.
     """
 
     tenant: str
@@ -53,11 +53,6 @@ class TenantService:
     credential: Mapping[str, str] = field(repr=False)
     missing: tuple[str, ...]
     credential_names: tuple[str, ...]
-
-    @property
-    def configured(self) -> bool:
-        """Whether nothing is missing."""
-        return not self.missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +92,9 @@ def _database_url(text: str) -> SecretStr:
         raise ValueError("must name a file: no other process sees a database in memory")
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg2")
+    if url.drivername == "sqlite":
+        # Processes of one deployment have different current folders, and all must see the same file.
+        url = url.set(database=str(_path(str(url.database))))
     return SecretStr(url.render_as_string(hide_password=False))
 
 
@@ -248,8 +246,8 @@ class _TenantReader:
         self, tenant: str, spec: ServiceSpec, section: TenantServiceSection, enabled: bool, file: str
     ) -> TenantService:
         setting = f"tenants.{dotted(tenant)}.services.{dotted(spec.name)}.base_url"
-        credential = find_credential(self.environ, tenant, spec, self.problems)
-        base_url = find_address(
+        credential = find_credential(self.environ, tenant, spec)
+        address = find_address(
             self.environ, tenant, spec.name, section.base_url, setting=f"{file}: {setting}", problems=self.problems
         )
         return TenantService(
@@ -264,9 +262,9 @@ class _TenantReader:
                 problems=self.problems,
             ),
             enabled=enabled and section.enabled,
-            base_url=base_url,
+            base_url=address.url,
             credential=credential.values,
-            missing=(*credential.missing, *(() if base_url else (setting,))),
+            missing=(*credential.missing, *(address.missing if address.url or address.missing else (setting,))),
             credential_names=credential.names,
         )
 

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from backfill_assets.adapters.state.schema import initialise
+from backfill_assets_tests.adapters.state.test_schema import run_sql, version_table
+
 LOAD = """
 import json, os, sys
 import dagster as dg
@@ -52,6 +55,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
         file.write_text(yaml.safe_dump(content))
         configurations.append({"BACKFILL_SERVICES_FILE": str(file)})
     configurations.append({"BACKFILL_DOMAINS": "tenant_history"})
+    configurations.append({"BACKFILL_DATABASE_URL": "postgresql://me:secret@127.0.0.1:1/away"})
     return load(folder, configurations)
 
 
@@ -92,6 +96,23 @@ def test_the_sensor_that_spots_new_services_runs_by_default_and_often(loaded: An
 
 def test_loading_brings_in_no_heavy_library(loaded: Any) -> None:
     assert loaded["heavy"] == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_the_schema_of_another_version_stops_the_load_and_no_schema_does_not(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    if kind == "postgres":
+        url = request.getfixturevalue("database_url")
+    state = {"BACKFILL_DATABASE_URL": url}
+    load(tmp_path, [state])
+    assert list(tmp_path.iterdir()) == []
+    initialise(url)
+    load(tmp_path, [state])
+    run_sql(url, f"UPDATE {version_table(url)} SET version_num = '9999'")
+    with pytest.raises(AssertionError, match=r"is at revision 9999 and this version needs .*; run `backfill init`"):
+        load(tmp_path, [state])
 
 
 def test_a_setting_that_makes_no_sense_stops_the_load_with_its_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from sqlalchemy import make_url
 
 from backfill_assets.adapters.rest.registry import CONNECTORS
 from backfill_assets.errors import ConfigurationError
@@ -50,6 +51,18 @@ def test_state_and_lake_lie_in_the_current_folder_without_a_dagster_home(
 def test_a_relative_lake_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_settings({"BACKFILL_LAKE_ROOT": "raw"}, today=TODAY).lake_root == tmp_path / "raw"
+
+
+@pytest.mark.parametrize("given", ["state.db", "./folder/../state.db", "file with spaces & %20.db"])
+def test_a_relative_sqlite_file_is_the_same_for_a_process_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = load_settings({"BACKFILL_DATABASE_URL": f"sqlite:///{given}"}, today=TODAY).database_url.get_secret_value()
+    assert make_url(url).database == str(tmp_path / given)
+    monkeypatch.chdir("/")
+    again = load_settings({"BACKFILL_DATABASE_URL": url}, today=TODAY).database_url.get_secret_value()
+    assert again == url
 
 
 @pytest.mark.parametrize(

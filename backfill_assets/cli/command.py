@@ -17,6 +17,9 @@ from rich.table import Table
 from backfill_assets.errors import BackfillError, UsageError
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+PORT = click.IntRange(1, 65535)
+LONGEST_REASON = 300
+OUR_LOGGERS = ("backfill_assets", "httpx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ class BackfillCommand(click.Command):
         """Run the command; exit 1 when it fails, 2 when it was asked for what cannot be."""
         verbose, debug = ctx.params.pop("verbose"), ctx.params.pop("debug")
         ctx.obj = Output(as_json=ctx.params.pop("as_json"), is_quiet=ctx.params.pop("quiet"))
-        logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(message)s")
+        _set_up_logging(verbose)
         try:
             return super().invoke(ctx)
         except BackfillError as error:
@@ -72,3 +75,23 @@ class BackfillCommand(click.Command):
                 raise
             click.echo(f"Error: {error}", err=True)
             ctx.exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends the program on these itself
+        except Exception as error:  # the last resort: an operator gets a sentence, not a traceback
+            if debug:
+                raise
+            click.echo(f"Error: {_unexpected(error)}", err=True)
+            ctx.exit(FAILED)
+
+
+def _set_up_logging(verbose: bool) -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    # Not the root's level: that would let every library speak.
+    for name in OUR_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _unexpected(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    reason = f": {lines[0][:LONGEST_REASON]}" if lines else ""
+    return f"unexpected {type(error).__name__}{reason}; run it again with --debug to see where"

@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import yaml
 from dagster import DagsterInstance
 from dagster_postgres.utils import DagsterPostgresException
 from dagster_shared.check import CheckError
@@ -23,6 +25,7 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
         raise ConfigurationError(
             "DAGSTER_HOME must be a folder that holds dagster.yaml; for the demo's instance it is .demo/dagster"
         )
+    _require_readable(home / "dagster.yaml")
     try:
         with _told_once():
             instance = DagsterInstance.from_config(str(home))
@@ -33,6 +36,19 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
         ) from error
     with instance:
         yield instance
+
+
+def _require_readable(file: Path) -> None:
+    """Raise where Dagster, which reads the file later, would end with an error that names no file."""
+    try:
+        yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}," if mark else ""
+        raise ConfigurationError(
+            f"{file}{line} cannot be read as YAML ({type(error).__name__}); mend it, or copy the one that this "
+            "program comes with"
+        ) from None  # the cause quotes the file
 
 
 @contextmanager

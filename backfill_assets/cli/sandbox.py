@@ -6,29 +6,30 @@ from typing import Any
 
 import click
 
-from backfill_assets.cli.command import BackfillCommand, Output
+from backfill_assets.cli.command import PORT, BackfillCommand, Output
 
 
 @click.command(cls=BackfillCommand)
-@click.option("--port", default=8090, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--port", default=8090, show_default=True, type=PORT, help="Port on 127.0.0.1.")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
 @click.option("--seed", default=1, show_default=True, help="Equal seeds give equal records.")
 @click.option("--until", help="No record is later than this (ISO 8601). Default: now.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), help="Each tenant's limit. Default: no limit.")
 @click.pass_obj
-def sandbox(output: Output, port: int, scale: int, seed: int, until: str | None) -> None:
+def sandbox(output: Output, /, *, port: int, until: str | None, **size: Any) -> None:
     """Serve the stand-in services: /SERVICE/TENANT/...; faults and truth below /_sandbox/."""
     from backfill_assets.core.windows import utc_now
     from backfill_assets.sandbox.server import SandboxConfig, serve
     from backfill_assets.tenant_history.plan import parse_moment
 
     last: datetime = parse_moment(until, "--until") if until else utc_now()
-    output.remark(f"serving http://127.0.0.1:{port}, Ctrl-C ends it")
-    serve(SandboxConfig(seed=seed, scale=scale, until=last.replace(microsecond=0)), port=port)
+    config = SandboxConfig(until=last.replace(microsecond=0), **size)
+    serve(config, port=port, announce=lambda url: output.remark(f"serving {url}, Ctrl-C ends it"))
 
 
 @click.command(cls=BackfillCommand)
 @click.option("--once", is_flag=True, help="End when all is backfilled and verified.")
-@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI on 127.0.0.1.")
+@click.option("--port", default=3000, show_default=True, type=PORT, help="Port of the Dagster UI on 127.0.0.1.")
 @click.option("--home", default=".demo", show_default=True, type=click.Path(path_type=Path), help="Where all lies.")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
 @click.option("--lookback-days", type=click.IntRange(min=1), help="A shorter history. Default: 730 days.")

@@ -1,7 +1,8 @@
 """Where a tenant's credentials come from: the names of the variables, their values, and what is missing.
 
 `BACKFILL_<TENANT>_<SERVICE>_<FIELD>` holds a value, the same name with `_FILE` the path of a file that does. The
-environment comes in as an argument. No sentence made here shows a value or a path: either may be the secret.
+environment comes in as an argument. No sentence made here shows a value or a path: either may be the secret. A file
+that cannot be read is missing, like a variable that is not set: it must not stop the other tenants.
 """
 
 import re
@@ -22,12 +23,29 @@ ADDRESS = "api_base_url"
 class Credential:
     """What was found of one tenant's credential for one service.
 
-    `names` are the variables that hold it, for a message about a refused credential; `missing` those that are not set.
+    `names` are the variables that hold it, for a message about a refused credential; `missing` those that are not set
+    or, with the reason behind the name, cannot be read.
     """
 
     values: Mapping[str, str] = field(repr=False)
     names: tuple[str, ...]
     missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A service's address without a slash at its end; `missing` like a credential's."""
+
+    url: str | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """What a variable holds; `trouble` names it with the reason why it cannot be read."""
+
+    value: str | None = None
+    trouble: str | None = None
 
 
 def variable_name(tenant: str, service: str, credential_field: str) -> str:
@@ -56,35 +74,36 @@ def collisions(accounts: Iterable[tuple[str, ServiceSpec]]) -> Iterator[str]:
         told.clear()
 
 
-def find_credential(environ: Mapping[str, str], tenant: str, spec: ServiceSpec, problems: Problems) -> Credential:
-    """Read all fields but the address; a required one that is not set is missing, which is no problem here."""
+def find_credential(environ: Mapping[str, str], tenant: str, spec: ServiceSpec) -> Credential:
+    """Read all fields but the address; a required one that is not set is missing, and so is any that is unreadable."""
     values: dict[str, str] = {}
     names: list[str] = []
     missing: list[str] = []
     for credential_field in _all_fields(spec):
         variable = variable_name(tenant, spec.name, credential_field)
-        value = _value(environ, variable, problems)
-        if value is not None:
-            values[credential_field] = value
-        elif credential_field in spec.credential_fields:
-            missing.append(variable)
-        if value is not None or credential_field in spec.credential_fields:
+        found, is_required = _reading(environ, variable), credential_field in spec.credential_fields
+        if found.value is not None:
+            values[credential_field] = found.value
+        elif is_required or found.trouble:
+            missing.append(found.trouble or variable)
+        if is_required or found != _Reading():
             names.append(f"{variable}_FILE" if _is_set(environ, f"{variable}_FILE") else variable)
     return Credential(values=values, names=tuple(names), missing=tuple(missing))
 
 
 def find_address(
     environ: Mapping[str, str], tenant: str, service: str, written: str | None, *, setting: str, problems: Problems
-) -> str | None:
-    """The service's address without a slash at its end; `written` is what the tenants file says under `setting`."""
+) -> Address:
+    """The service's address; `written` is what the tenants file says under `setting`."""
     variable = variable_name(tenant, service, ADDRESS)
-    given = _value(environ, variable, problems)
+    given = _reading(environ, variable)
+    missing = (given.trouble,) if given.trouble else ()
     with problems.collected():
-        from_file, from_environment = _address(written, setting), _address(given, variable)
+        from_file, from_environment = _address(written, setting), _address(given.value, variable)
         if from_file and from_environment and from_file != from_environment:
             raise ConfigurationError(f"{setting} and {variable} name different addresses; remove one of them")
-        return from_file or from_environment
-    return None
+        return Address(url=from_file or from_environment, missing=missing)
+    return Address(missing=missing)
 
 
 def _all_fields(spec: ServiceSpec) -> tuple[str, ...]:
@@ -106,17 +125,15 @@ def _is_set(environ: Mapping[str, str], variable: str) -> bool:
     return bool(environ.get(variable, "").strip())
 
 
-def _value(environ: Mapping[str, str], variable: str, problems: Problems) -> str | None:
-    with problems.collected():
-        if not _is_set(environ, f"{variable}_FILE"):
-            return environ.get(variable, "").strip() or None
-        if _is_set(environ, variable):
-            raise ConfigurationError(f"{variable} and {variable}_FILE are both set; remove one of them")
-        return _content(environ[f"{variable}_FILE"].strip(), f"{variable}_FILE")
-    return None
+def _reading(environ: Mapping[str, str], variable: str) -> _Reading:
+    if not _is_set(environ, f"{variable}_FILE"):
+        return _Reading(value=environ.get(variable, "").strip() or None)
+    if _is_set(environ, variable):
+        return _Reading(trouble=f"{variable} ({variable}_FILE is set too; remove one of them)")
+    return _content(environ[f"{variable}_FILE"].strip(), f"{variable}_FILE")
 
 
-def _content(path: str, variable: str) -> str:
+def _content(path: str, variable: str) -> _Reading:
     try:
         content = Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
@@ -125,9 +142,9 @@ def _content(path: str, variable: str) -> str:
         reason = "it is not UTF-8 text"
     else:
         if content:
-            return content
+            return _Reading(value=content)
         reason = "it is empty"
-    raise ConfigurationError(f"{variable} names a file that cannot be read: {reason}")
+    return _Reading(trouble=f"{variable} (cannot be read: {reason})")
 
 
 def _address(text: str | None, setting: str) -> str | None:

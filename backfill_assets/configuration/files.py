@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from backfill_assets.errors import ConfigurationError
 
 _MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
+_TOO_DEEP = "its mappings or lists are nested too deeply"
 
 
 class Problems:
@@ -80,9 +81,11 @@ def dotted(*path: str | int) -> str:
     return ".".join(str(part) if re.fullmatch(r"[\w/-]+", str(part)) else repr(part) for part in path)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The known name that looks most like this one."""
-    return get_close_matches(name, known, n=1, cutoff=0.0)[0]
+def hint(name: str, known: Sequence[str]) -> str:
+    """What may have been meant by a name that is not known: the one that looks like it, else all there are."""
+    if near := get_close_matches(name, known, n=1):
+        return f"the nearest known one is {near[0]}"
+    return f"known are {', '.join(known)}"
 
 
 def refuse_unknown(document: Mapping[str, Any], *, known: Sequence[str], file: str) -> None:
@@ -139,6 +142,8 @@ def _yaml(text: str, file: str) -> object:
         sentence = f"{file}{line}: this is not YAML that can be read: {error.problem}"
     except (yaml.YAMLError, ValueError):
         sentence = f"{file}: this is not YAML that can be read: it holds a character or a date that cannot be"
+    except RecursionError:
+        sentence = f"{file}: this is not YAML that can be read: {_TOO_DEEP}"
     raise ConfigurationError(sentence)
 
 
@@ -149,6 +154,8 @@ def _json(text: str, file: str) -> object:
         sentence = f"{file}, line {error.lineno}: this is not JSON that can be read: {error.msg}"
     except KeyError as error:
         sentence = f"{file}: this is not JSON that can be read: {error.args[0]!r} is there twice in one mapping"
+    except RecursionError:
+        sentence = f"{file}: this is not JSON that can be read: {_TOO_DEEP}"
     raise ConfigurationError(sentence)
 
 
@@ -184,7 +191,7 @@ def _belongs(kind: type[Section], names: Sequence[str | int], *, depth: int) -> 
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
-    return f"is not a known setting; the nearest known one is {nearest(key, known)}"
+    return f"is not a known setting; {hint(key, known)}"
 
 
 def _section_at(kind: type[Section], path: Sequence[str | int]) -> type[Section]:

@@ -19,7 +19,7 @@ from backfill_assets.configuration.files import (
     Section,
     checked,
     dotted,
-    nearest,
+    hint,
     read_document,
     refuse_unknown,
 )
@@ -101,6 +101,14 @@ def lookback_problem(setting: str, spec: ServiceSpec, services: Services, today:
         yield (
             f"{setting} ({spec.lookback_days}) begins before {services.history_setting(spec.name)} ({start}); "
             f"look back {max((today - start).days, 0)} days at most, or set an earlier history_start"
+        )
+
+
+def page_problem(setting: str, spec: ServiceSpec) -> Iterator[str]:
+    """A sentence where this page size, set by `setting`, is more than the service sends at once."""
+    if spec.page_size > spec.max_page_size:
+        yield (
+            f"{setting} ({spec.page_size}) is more than {spec.name} sends in a page; write {spec.max_page_size} or less"
         )
 
 
@@ -203,6 +211,7 @@ def _contradictions(spec: ServiceSpec, section: ServiceSection, services: Servic
         yield f"{services.history_setting(spec.name)} ({merged.history_start}) is in the future; today is {today}"
     else:
         yield from lookback_problem(f"{where}.{services.lookback_key}", merged, services, today)
+    yield from page_problem(f"{where}.page_size", merged)
     if not merged.tables:
         yield f"{where}.tables leaves no table to read; set enabled: false for the service of each tenant instead"
     yield from _table_contradictions(spec, section, f"{where}.tables")
@@ -217,5 +226,5 @@ def _table_contradictions(spec: ServiceSpec, section: ServiceSection, where: str
         if not re.fullmatch(r"[a-z0-9_]+", slug):
             yield f"{where}.{dotted(name)}: a table's name has only letters, digits, _ and /"
         if not table.enabled and _table(spec, name) is None:
-            near = nearest(name, [known.name for known in spec.tables])
-            yield f"{where}.{dotted(name)} cannot be switched off: no such table; the nearest known one is {near}"
+            known = hint(name, [table.name for table in spec.tables])
+            yield f"{where}.{dotted(name)} cannot be switched off: no such table; {known}"

@@ -18,11 +18,17 @@ from backfill_assets.configuration.files import (
     Section,
     checked,
     dotted,
-    nearest,
+    hint,
     read_document,
     refuse_unknown,
 )
-from backfill_assets.configuration.services import SERVICES_FILE, Services, lookback_problem, unknown_service
+from backfill_assets.configuration.services import (
+    SERVICES_FILE,
+    Services,
+    lookback_problem,
+    page_problem,
+    unknown_service,
+)
 from backfill_assets.configuration.values import Flag, MaybeCount, MaybeTableNames, MaybeText, TimeZone
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
@@ -98,6 +104,8 @@ def tenant_spec(
         if section.lookback_days is None:
             setting = f"{services.file}: tenant_overrides.{dotted(tenant)}.{dotted(spec.name)}.default_lookback_days"
         problems.add(*lookback_problem(setting, wanted, services, today))
+    if wanted.page_size != spec.page_size:
+        problems.add(*page_problem(f"{where}.page_size", wanted))
     with problems.collected():
         return _with_tables(wanted, section.tables, where)
     return wanted
@@ -174,7 +182,7 @@ def _with_tables(spec: ServiceSpec, names: tuple[str, ...] | None, where: str) -
         return spec
     known = [table.name for table in spec.tables]
     unknown = [
-        f"{where}.tables: {name!r} is no table of {spec.name}; the nearest known one is {nearest(name, known)}"
+        f"{where}.tables: {name!r} is no table of {spec.name}; {hint(name, known)}"
         for name in names
         if spec.table(name) is None
     ]

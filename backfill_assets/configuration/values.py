@@ -14,6 +14,8 @@ from backfill_assets.core.source import ColumnType, Grain
 
 _MOST = 1_000_000
 """More than any sensible setting, and little enough for date arithmetic."""
+_FIRST_DAY = date(1970, 1, 1)
+"""No service is older, and the arithmetic with windows and time zones holds from here on."""
 
 
 def _count(value: object) -> int:
@@ -56,6 +58,13 @@ def _table_names(value: object) -> tuple[str, ...]:
 
 
 def _day(value: object) -> date:
+    day = _any_day(value)
+    if day < _FIRST_DAY:
+        raise ValueError(f"must be a date from {_FIRST_DAY} on")
+    return day
+
+
+def _any_day(value: object) -> date:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:

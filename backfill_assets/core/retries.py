@@ -19,6 +19,8 @@ class RetryPolicy:
 
     A failure is a try, and the pause after it is exponential with full jitter: many runs that meet the same
     failure spread out evenly. A rate limit is a wait and never a try; `longest_wait` bounds the waits of one request.
+    A service that cannot be reached is restarting or away, for which a number of tries says nothing: it is asked again
+    until the pauses add up to `longest_outage`, each `shortest_pause` or longer; 0 counts these failures as tries.
     """
 
     tries: int = 4
@@ -28,6 +30,7 @@ class RetryPolicy:
     wait_jitter: float = 1.0
     longest_wait: float = 3600.0
     longest_outage: float = 60.0
+    shortest_pause: float = 0.1
 
     def may_try_again(self, failures: int) -> bool:
         """Whether there is a try left after this many failed ones."""

@@ -58,7 +58,10 @@ class TableSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
-    """One kind of service, with the defaults that a tenant may override."""
+    """One kind of service, with the defaults that a tenant may override.
+
+    `max_page_size` is the service's own bound, which no setting can move.
+    """
 
     name: str
     tables: tuple[TableSpec, ...]
@@ -69,6 +72,7 @@ class ServiceSpec:
     chunks_per_run: int = 6
     requests_per_minute: int
     page_size: int = 1000
+    max_page_size: int = 1000
     grain: Grain = Grain.WEEKLY
     history_start: date = date(2023, 1, 1)
 

@@ -69,17 +69,19 @@ def create_app(config: SandboxConfig, *, clock: Callable[[], float] = time.monot
     return Starlette(routes=[*control.routes(world), *connectwise.routes(world)])
 
 
-def serve(config: SandboxConfig, *, host: str = "127.0.0.1", port: int) -> None:
-    """Serve until interrupted."""
-    with suppress(KeyboardInterrupt):  # raised once more after everything was closed
-        _server(config, host=host, port=port).run()
+def serve(config: SandboxConfig, *, port: int, announce: Callable[[str], None] = lambda _: None) -> None:
+    """Serve on 127.0.0.1 until interrupted; `announce` gets the address once a connection to it is taken."""
+    with _listening(port) as listener, suppress(KeyboardInterrupt):  # raised once more after everything was closed
+        server = _server(config)
+        announce(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        server.run(sockets=[listener])
 
 
 class SandboxServer:
     """The sandbox over real HTTP on a free port of this machine, in a thread, as long as the context lasts."""
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
-        self._server = _server(config or SandboxConfig(), host="127.0.0.1", port=0)
+        self._server = _server(config or SandboxConfig())
         self._socket = socket.socket()
         self._thread = Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, name="sandbox", daemon=True)
         self.url = ""
@@ -106,13 +108,20 @@ class SandboxServer:
         self._socket.close()
 
 
-def _server(config: SandboxConfig, *, host: str, port: int) -> uvicorn.Server:
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The sandbox cannot use port {port} of 127.0.0.1: {error.strerror}. Choose another one with --port."
+        ) from error
+
+
+def _server(config: SandboxConfig) -> uvicorn.Server:
     logging.getLogger("uvicorn.error").addFilter(_is_not_a_wanted_drop)
     return uvicorn.Server(
         uvicorn.Config(
             create_app(config),
-            host=host,
-            port=port,
             access_log=False,
             log_level="warning",
             lifespan="off",

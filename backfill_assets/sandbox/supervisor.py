@@ -167,7 +167,17 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    # One that its parent has not collected yet is dead all the same.
+    until = time.monotonic() + GRACE_SECONDS
+    while any(map(_is_alive, processes)) and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -94,7 +94,6 @@ class Table:
     def __init__(self, timeline: Timeline, *, build: Build, stamp: Stamp, cache: IdCache) -> None:
         self.timeline = timeline
         self.changes: dict[int, Change] = {}
-        self.revision = 0
         self._build = build
         self._stamp = stamp
         self._cache = cache
@@ -149,18 +148,15 @@ class Table:
         base = self.get(record_id) or self._build(record_id, self.timeline.capacity + record_id, moment)
         record = merged(merged(base, fields), self._stamp(record_id, moment))
         self.changes[record_id] = Change(moment=moment, record=record)
-        self.revision += 1
         return record
 
     def delete(self, record_id: int) -> None:
         """Let a record be gone."""
         self.changes[record_id] = Change(moment=0, record=None)
-        self.revision += 1
 
     def restore(self) -> None:
         """Forget every change."""
         self.changes.clear()
-        self.revision += 1
 
     def _ids_by_id(self, selection: Selection) -> Iterator[int]:
         unchanged: Iterable[int] = self._unchanged(selection)

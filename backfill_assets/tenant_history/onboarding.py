@@ -105,7 +105,9 @@ def _start(wiring: Wiring, instance: DagsterInstance, graph: Graph, finding: Fin
     return Started(finding=finding, plan=plan, launched=launched)
 
 
-def check_connections(wiring: Wiring, services: Sequence[TenantService]) -> list[BackfillError | None]:
+def check_connections(
+    wiring: Wiring, services: Sequence[TenantService], *, seconds: float = CHECK_SECONDS
+) -> list[BackfillError | None]:
     """What stands in the way of each service, or None; side by side, so that dead hosts do not add up.
 
     Many new services at once are tried in turns: a sensor has a minute, and the next tick goes on elsewhere.
@@ -114,7 +116,7 @@ def check_connections(wiring: Wiring, services: Sequence[TenantService]) -> list
         return []
     turn = int(wiring.clock().timestamp() // CHECK_SECONDS) % len(services)
     order = [*range(turn, len(services)), *range(turn)]
-    until = monotonic() + CHECK_SECONDS
+    until = monotonic() + seconds
     with ThreadPoolExecutor(CHECKERS) as checkers:
         results = checkers.map(lambda index: _obstacle(wiring, services[index], until), order)
         return [problem for _, problem in sorted(zip(order, results, strict=True), key=itemgetter(0))]

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from dagster import DagsterInstance
 
 from backfill_assets.cli.main import main
+from backfill_assets.launching import KEY_TAG
 from backfill_assets_tests.cli.conftest import Shell
 
 SPAN = ("--start-date", "2024-01-07", "--end-date", "2024-03-03")
@@ -39,7 +41,7 @@ def test_a_trigger_launches_a_backfill_that_says_who_asked_and_why(shell: Shell)
     told = shell.json(*ACME, *SPAN)
     (backfill,) = shell.backfills()
     assert (told["backfill_id"], told["is_new"]) == (backfill.backfill_id, True)
-    assert backfill.title == "acme connectwise: 2024-01-07 to 2024-02-25"
+    assert backfill.title == "acme connectwise: 2024-01-07 to 2024-03-03"
     assert backfill.description == "asked for by backfill trigger"
     assert backfill.tags["backfill/requested_by"].endswith("(backfill trigger)")
     assert backfill.asset_backfill_data is not None
@@ -72,6 +74,21 @@ def test_auto_detect_launches_what_can_be_read_and_names_what_cannot(shell: Shel
     assert result.stderr.count("\n") == 1
 
 
+def test_auto_detect_tells_launched_from_already_under_way(shell: Shell) -> None:
+    """Somebody else may launch the same between the decision and the launch."""
+    first = shell.json(*ACME)["backfill_id"]
+    # Without its scope it is not known as a backfill of acme's history, but it has the target that is asked for.
+    with DagsterInstance.from_config(str(shell.home)) as instance:
+        backfill = instance.get_backfill(first)
+        assert backfill is not None
+        instance.run_storage.wipe()
+        instance.add_backfill(backfill._replace(backfill_id="otherone", tags={KEY_TAG: backfill.tags[KEY_TAG]}))
+    facts = json.loads(shell.run("trigger", "--auto-detect", "--json").stdout)
+    assert (facts["launched"], facts["already_under_way"]) == ([], ["otherone"])
+    told = shell.run("trigger", "--auto-detect").stdout
+    assert told == "nothing was launched; already under way: otherone\n"
+
+
 def test_a_dry_run_of_auto_detect_launches_nothing(shell: Shell) -> None:
     told = shell.json("trigger", "--auto-detect", "--dry-run")["would_launch"]
     assert "would launch acme connectwise: newly connected: the lake holds nothing of it" in told
@@ -92,6 +109,21 @@ def test_services_as_a_table_names_every_tenant(shell: Shell) -> None:
     result = shell.run("services", "--no-check")
     assert result.exit_code == 0
     assert [name for name in ("acme", "globex", "initech", "hooli", "umbrella") if name not in result.stdout] == []
+
+
+def test_services_as_a_table_folds_what_is_too_long_and_cuts_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = shell.run("services", "--no-check")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in result.stdout
+    reasons = "".join(line.split("│")[4].strip() for line in lines if line.count("│") == 6)
+    names = [
+        f"BACKFILL_INITECH_CONNECTWISE_{name}" for name in ("COMPANY_ID", "PUBLIC_KEY", "PRIVATE_KEY", "CLIENT_ID")
+    ]
+    assert [name for name in names if name not in reasons] == []
 
 
 def test_quiet_leaves_only_the_facts(shell: Shell) -> None:

@@ -40,6 +40,8 @@ def refused(shell: Shell, arguments: tuple[str, ...], code: int, told: str) -> N
         (("trigger", "--tenant-id", "acme", "--service", "jira"), "there is no service 'jira'; known are connectwise"),
         ((*ACME, "--table-name", "sales/orders"), "connectwise has no table 'sales/orders'; it has service/tickets"),
         ((*ACME, "--start-date", "yesterday"), "--start-date 'yesterday' is no ISO 8601 date; write 2024-01-31"),
+        ((*ACME, "--start-date", ""), "--start-date '' is no ISO 8601 date; write 2024-01-31"),
+        ((*ACME, "--end-date", ""), "--end-date '' is no ISO 8601 date; write 2024-01-31"),
         ((*ACME, "--end-date", "2024-13-01"), "--end-date '2024-13-01' is no ISO 8601 date"),
         ((*ACME, "--start-date", "2024-02-01", "--end-date", "2024-01-01"), "--end-date 2024-01-01T00:00:00+00:00 is"),
         ((*ACME, "--start-date", "2024-02-01", "--end-date", "2024-02-01"), "is not after the start 2024-02-01"),

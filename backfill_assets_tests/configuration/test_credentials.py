@@ -14,6 +14,8 @@ from backfill_assets.core.source import ServiceSpec
 from backfill_assets.settings import TenantService
 from backfill_assets_tests.configuration.settings_under_test import DESK, DESK_ADDRESS, DESK_CREDENTIAL, Files, acme
 
+FIELDS = ("COMPANY_ID", "PRIVATE_KEY")
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
@@ -30,7 +32,7 @@ def test_a_variable_is_upper_case_with_every_other_character_as_an_underscore() 
 
 def test_a_service_with_everything_set_is_configured(files: Files) -> None:
     desk = _desk(files, {**DESK_CREDENTIAL, "BACKFILL_ACME_DESK_NOTE": "hello"}, base_url=f"{DESK_ADDRESS}/")
-    assert desk.configured
+    assert desk.missing == ()
     assert desk.credential == {"company_id": "acme-inc", "private_key": "hush-hush", "note": "hello"}
     assert desk.base_url == DESK_ADDRESS
     assert desk.credential_names == (*DESK_CREDENTIAL, "BACKFILL_ACME_DESK_NOTE")
@@ -38,7 +40,6 @@ def test_a_service_with_everything_set_is_configured(files: Files) -> None:
 
 def test_what_is_missing_is_named_and_no_error(files: Files) -> None:
     desk = _desk(files, {"BACKFILL_ACME_DESK_COMPANY_ID": "acme-inc", "BACKFILL_ACME_DESK_PRIVATE_KEY": " "})
-    assert not desk.configured
     assert desk.missing == ("BACKFILL_ACME_DESK_PRIVATE_KEY", "tenants.acme.services.desk.base_url")
     assert desk.credential_names == tuple(DESK_CREDENTIAL)
 
@@ -53,31 +54,45 @@ def test_a_secret_can_be_in_a_file_and_is_read_anew(files: Files) -> None:
     assert _desk(files, environ).credential["private_key"] == "second"
 
 
-def test_a_secret_that_is_set_twice_is_refused(files: Files) -> None:
+def test_a_secret_that_is_set_twice_is_missing_until_one_is_removed(files: Files) -> None:
     environ = {**DESK_CREDENTIAL, "BACKFILL_ACME_DESK_PRIVATE_KEY_FILE": files.write("key.txt", "other")}
-    assert files.refusal(tenants=acme(), environ=environ) == [
-        "BACKFILL_ACME_DESK_PRIVATE_KEY and BACKFILL_ACME_DESK_PRIVATE_KEY_FILE are both set; remove one of them"
-    ]
+    desk = _desk(files, environ, base_url=DESK_ADDRESS)
+    assert desk.missing == (
+        "BACKFILL_ACME_DESK_PRIVATE_KEY (BACKFILL_ACME_DESK_PRIVATE_KEY_FILE is set too; remove one of them)",
+    )
+    assert "private_key" not in desk.credential
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(None, "No such file or directory"), ("  \n", "it is empty"), (b"\xff", "it is not UTF-8 text")],
 )
-def test_a_secret_file_that_cannot_be_read_is_told(files: Files, content: str | bytes | None, reason: str) -> None:
+@pytest.mark.parametrize("field", ["PRIVATE_KEY", "NOTE", "API_BASE_URL"])
+def test_a_file_that_cannot_be_read_is_missing_and_stops_no_other_tenant(
+    files: Files, content: str | bytes | None, reason: str, field: str
+) -> None:
     path = files.folder / "key.txt"
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    environ = {"BACKFILL_ACME_DESK_PRIVATE_KEY_FILE": str(path)}
-    assert files.refusal(tenants=acme(), environ=environ) == [
-        f"BACKFILL_ACME_DESK_PRIVATE_KEY_FILE names a file that cannot be read: {reason}"
-    ]
+    environ = {f"BACKFILL_{tenant}_DESK_{name}": "x" for tenant in ("ACME", "GLOBEX") for name in FIELDS}
+    environ.pop(f"BACKFILL_ACME_DESK_{field}", None)
+    environ[f"BACKFILL_ACME_DESK_{field}_FILE"] = str(path)
+    desks = {name: {"services": {"desk": {"base_url": DESK_ADDRESS}}} for name in ("acme", "globex")}
+    tenants = files.load(tenants={"tenants": desks}, environ=environ).tenants
+    assert tenants["acme"].services["desk"].missing == (f"BACKFILL_ACME_DESK_{field}_FILE (cannot be read: {reason})",)
+    assert tenants["globex"].services["desk"].missing == ()
+
+
+def test_an_address_whose_file_cannot_be_read_is_told_once(files: Files) -> None:
+    environ = {**DESK_CREDENTIAL, "BACKFILL_ACME_DESK_API_BASE_URL_FILE": "/nowhere"}
+    reason = "(cannot be read: No such file or directory)"
+    assert _desk(files, environ).missing == (f"BACKFILL_ACME_DESK_API_BASE_URL_FILE {reason}",)
 
 
 def test_the_address_can_be_a_variable(files: Files) -> None:
     environ = {**DESK_CREDENTIAL, "BACKFILL_ACME_DESK_API_BASE_URL": f"{DESK_ADDRESS}/"}
     assert _desk(files, environ).base_url == DESK_ADDRESS
-    assert _desk(files, environ, base_url=DESK_ADDRESS).configured
+    assert _desk(files, environ, base_url=DESK_ADDRESS).missing == ()
 
 
 def test_two_different_addresses_are_refused(files: Files) -> None:

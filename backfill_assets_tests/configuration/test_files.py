@@ -64,6 +64,12 @@ def test_merged_keys_of_yaml_work_and_may_be_overridden(tmp_path: Path) -> None:
         ),
         ("t.json", '{"a": 1,\n}', "t.json, line "),
         ("t.yaml", "a: 2023-13-01\n", "t.yaml: this is not YAML that can be read: it holds a character or a date"),
+        (
+            "t.yaml",
+            "[" * 3000 + "]" * 3000,
+            "t.yaml: this is not YAML that can be read: its mappings or lists are nest",
+        ),
+        ("t.json", "[" * 99999 + "]" * 99999, "t.json: this is not JSON that can be read: its mappings or lists are n"),
         ("t.yaml", "a: \x00\n", "t.yaml: this is not YAML that can be read: it holds a character or a date"),
         ("t.yaml", "a: !!python/object:os.system {}\n", "t.yaml, line 1: this is not YAML that can be read: "),
     ],

@@ -101,6 +101,17 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
     ("section", "sentence"),
     [
         ({"page_size": 10**7}, "page_size must be a positive whole number of at most 1000000, not 10000000"),
+        ({"page_size": 1001}, "page_size (1001) is more than desk sends in a page; write 1000 or less"),
+        ({"history_start": "0001-01-02"}, "history_start must be a date from 1970-01-01 on, not '0001-01-02'"),
+        ({"history_start": "1969-12-31"}, "history_start must be a date from 1970-01-01 on, not '1969-12-31'"),
+        (
+            {"foo": 5},
+            (
+                "foo is not a known setting; known are chunk_size_days, chunks_per_run, grain, history_start, "
+                "lookback_days, page_size, requests_per_minute, tables"
+            ),
+        ),
+        ({"max_page_size": 5}, "max_page_size is not a known setting; the nearest known one is page_size"),
         ({"grain": "hourly"}, "grain must be daily, weekly or monthly, not 'hourly'"),
         ({"grain": None}, "grain must be daily, weekly or monthly, not nothing"),
         ({"history_start": "2023"}, "history_start must be a date like 2023-01-01, not '2023'"),
@@ -109,7 +120,17 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
         ({"lookback": 5}, "lookback is not a known setting; the nearest known one is lookback_days"),
         ({"tables": []}, "tables must be a mapping of names to values, not an empty list"),
         ({"tables": {"t": 5}}, "tables.t must be a mapping of names to values, not a single value"),
-        ({"tables": {"t": {"id": 5}}}, "tables.t.id is not a known setting; the nearest known one is id_field"),
+        (
+            {"tables": {"t": {"id": 5}}},
+            (
+                "tables.t.id is not a known setting; known are columns, enabled, id_field, incremental_field, "
+                "priority, version_field"
+            ),
+        ),
+        (
+            {"tables": {"t": {"idfield": 5}}},
+            "tables.t.idfield is not a known setting; the nearest known one is id_field",
+        ),
         ({"tables": {"t": {"id_field": " "}}}, "tables.t.id_field must be a text, not ' '"),
         ({"tables": {"t": {"priority": "high"}}}, "tables.t.priority must be a whole number, not 'high'"),
         ({"tables": {"t": {"enabled": "off"}}}, "tables.t.enabled must be true or false, not 'off'"),

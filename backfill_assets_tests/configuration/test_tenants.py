@@ -36,7 +36,7 @@ def test_a_tenant_changes_its_own_services_and_no_others(files: Files) -> None:
     settings = files.load(tenants=tenants, environ=DESK_CREDENTIAL)
     ours = settings.tenants["acme"].services["desk"]
     assert (settings.tenants["acme"].id, settings.tenants["acme"].time_zone) == ("acme", "Europe/Berlin")
-    assert (ours.tenant, ours.spec.name, ours.configured) == ("acme", "desk", True)
+    assert (ours.tenant, ours.spec.name, ours.missing) == ("acme", "desk", ())
     assert (ours.spec.lookback_days, ours.spec.chunk_size_days) == (365, 7)
     assert (ours.spec.requests_per_minute, ours.spec.page_size) == (10, 50)
     assert ours.spec.tables == DESK.tables[1:]
@@ -82,6 +82,7 @@ _ELSEWHERE = "is the same for all tenants; set services.desk.{} in the file that
         ({"chunk_size_days": 0}, "chunk_size_days must be a positive whole number, not 0"),
         ({"requests_per_minute": -1}, "requests_per_minute must be a positive whole number, not -1"),
         ({"page_size": 2.5}, "page_size must be a positive whole number, not 2.5"),
+        ({"page_size": 1001}, "page_size (1001) is more than desk sends in a page; write 1000 or less"),
         ({"enabled": "yes please"}, "enabled must be true or false, not 'yes please'"),
         ({"base_url": 5}, "base_url must be a text, not 5"),
         ({"grain": "daily"}, f"grain {_ELSEWHERE.format('grain')}"),
@@ -109,6 +110,14 @@ _ELSEWHERE = "is the same for all tenants; set services.desk.{} in the file that
                 "set BACKFILL_<TENANT>_<SERVICE>_PRIVATE_KEY instead"
             ),
         ),
+        (
+            {"foo": 5},
+            (
+                "foo is not a known setting; known are base_url, chunk_size_days, enabled, lookback_days, page_size, "
+                "requests_per_minute, tables"
+            ),
+        ),
+        ({"tables": ["x"]}, "tables: 'x' is no table of desk; known are service/tickets, time/entries"),
         ({"lookback": 5}, "lookback is not a known setting; the nearest known one is lookback_days"),
         (
             {"lookback_days": 900},

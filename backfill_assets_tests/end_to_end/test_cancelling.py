@@ -58,7 +58,7 @@ def test_a_cancelled_backfill_stops_at_a_commit_and_resumes_with_the_rest(runnin
 
     again = running.backfill("cancel", backfill_id)
     assert again.returncode == 2
-    assert again.stderr == (f"Error: backfill {backfill_id} has already ended (CANCELED); there is nothing to stop\n")
+    assert again.stderr == (f"Error: backfill {backfill_id} has ended (CANCELED); there is nothing to stop\n")
     nothing_left = running.backfill("resume", backfill_id)
     assert (nothing_left.returncode, nothing_left.stderr.count("\n")) == (2, 1)
     assert "nothing left to do" in nothing_left.stderr

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from backfill_assets.errors import ConfigurationError
-from backfill_assets.sandbox.server import SandboxConfig, SandboxServer
+from backfill_assets.sandbox.server import SandboxConfig, SandboxServer, serve
 from backfill_assets.sandbox.traffic import RateLimit
 from backfill_assets_tests.sandbox.account import TICKETS, Account, between
 from backfill_assets_tests.sandbox.conftest import UNTIL
@@ -85,6 +85,15 @@ def test_a_sandbox_in_the_foreground_ends_quietly_when_interrupted() -> None:
         finally:
             program.kill()
     assert (program.returncode, complaints) == (0, "")
+
+
+def test_a_port_in_use_is_refused_before_anything_is_announced() -> None:
+    told: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1: .* in use.*--port"):
+            serve(SandboxConfig(until=UNTIL), port=port, announce=told.append)
+    assert told == []
 
 
 def wait_for(url: str) -> None:

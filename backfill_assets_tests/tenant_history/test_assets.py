@@ -172,6 +172,17 @@ def test_several_tenants_are_filled_in_one_run_and_one_that_cannot_be_read_fails
     assert f"{', '.join(keys(1, 2, tenant='off'))}: " in sentence
 
 
+def test_a_table_that_the_tenant_leaves_out_fails_with_a_sentence(world: World, instance: dg.DagsterInstance) -> None:
+    source = world.add("acme", spec=replace(DESK, tables=(NOTES,)))
+    result = run_weeks(world, instance, 1, 2)
+    assert not result.success
+    assert failure(result) == (
+        f"2 of 2 partitions failed; {', '.join(keys(1, 2))}: desk of tenant 'acme' leaves out service/tickets; name it "
+        "in the tenants file"
+    )
+    assert (source.requests, world.opened) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("tenant_days", "config_days", "chunk_days"), [(None, None, 14), (28, None, 28), (28, 7, 7), (None, 21, 21)]
 )

@@ -12,11 +12,12 @@ from backfill_assets.errors import (
     BackfillError,
     CredentialRefused,
     PermanentError,
+    RateLimited,
     SourceUnreachable,
     TransientError,
     UnexpectedResponse,
 )
-from backfill_assets.tenant_history.backfill import Outcome, WindowDone, WindowFailed
+from backfill_assets.tenant_history.backfill import SETTLING, Outcome, WindowDone, WindowFailed
 from backfill_assets_tests.tenant_history.worlds import (
     FIRST,
     NOW,
@@ -121,7 +122,14 @@ def test_a_poisoned_window_fails_alone(world: World, poisoned: int, error: Backf
     assert world.stored() == [v for v in versions_of(records) if not week(poisoned).start <= v[1] < week(poisoned).end]
 
 
-@pytest.mark.parametrize("error", [CredentialRefused("the key was refused"), SourceUnreachable("nobody answers")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialRefused("the key was refused"),
+        SourceUnreachable("nobody answers"),
+        RateLimited("too many requests", retry_after=600),
+    ],
+)
 def test_what_every_request_would_meet_ends_it_at_once(world: World, error: BackfillError) -> None:
     source = world.add("acme", {TICKETS.name: tickets_in(1, 2, 3, 4)})
     source.fail(TICKETS.name, in_week(3, 3), in_week(3, 4), error)
@@ -129,6 +137,29 @@ def test_what_every_request_would_meet_ends_it_at_once(world: World, error: Back
     assert told(outcomes) == [(w.key, "done" if w < week(3) else str(error)) for w in weeks(1, 8)]
     assert [r.start for r in source.requests].count(in_week(3, 0)) == 1
     assert max(r.start for r in source.requests) == in_week(3, 0)
+
+
+def test_when_the_source_fails_even_a_check_the_rest_is_told_without_another_request(world: World) -> None:
+    class Down(type(world.add("acme"))):  # type: ignore[misc]
+        def check(self) -> str:
+            raise TransientError("still down")
+
+    source = world.sources["acme"] = Down({TICKETS.name: tickets_in(1, 2, 3, 4)})
+    source.fail(TICKETS.name, in_week(3, 3), in_week(3, 4), TransientError("the service is down"))
+    outcomes = world.fill(weeks(1, 8))
+    assert told(outcomes) == [(w.key, "done" if w < week(3) else "the service is down") for w in weeks(1, 8)]
+    assert [r.start for r in source.requests].count(in_week(3, 0)) == 1
+    assert max(r.start for r in source.requests) == in_week(3, 0)
+
+
+def test_a_window_that_will_never_work_asks_for_no_check(world: World) -> None:
+    class Unchecked(type(world.add("acme"))):  # type: ignore[misc]
+        def check(self) -> str:
+            raise TransientError("not to be asked")
+
+    source = world.sources["acme"] = Unchecked({TICKETS.name: tickets_in(1, 2, 3, 4)})
+    source.fail(TICKETS.name, in_week(3, 3), in_week(3, 4), PermanentError("makes no sense"))
+    assert [reason for _, reason in told(world.fill(weeks(1, 4)))] == ["done", "done", "makes no sense", "done"]
 
 
 def test_a_refusal_inside_a_halved_chunk_ends_all_the_rest_in_order(world: World) -> None:
@@ -184,11 +215,23 @@ def test_a_record_older_than_history_lands_in_the_first_window_and_on_its_own_da
     assert outcome.bytes == sum(len(content) for _, content in world.files().values())
 
 
-def test_the_current_window_is_never_complete(world: World) -> None:
+@pytest.mark.parametrize(
+    ("after_its_end", "complete"),
+    [
+        (-WEEK, False),
+        (-timedelta(microseconds=1), False),
+        (timedelta(0), False),
+        (SETTLING - timedelta(microseconds=1), False),
+        (SETTLING, True),
+        (WEEK, True),
+    ],
+)
+def test_a_window_is_complete_only_when_it_has_settled(world: World, after_its_end: timedelta, complete: bool) -> None:
     world.add("acme", {TICKETS.name: tickets_in(10, 11, each=1)})
-    assert [o.complete for o in done(world.fill(weeks(10, 11)))] == [True, False]
-    world.now = week(11).end
-    assert [o.complete for o in done(world.fill(weeks(10, 11)))] == [True, True]
+    world.now = week(11).end + after_its_end
+    # The one before ends at the very moment at which the last one begins.
+    before = week(10).end + SETTLING <= world.now
+    assert [o.complete for o in done(world.fill(weeks(10, 11)))] == [before, complete]
 
 
 def test_a_service_that_ignores_the_range_fails_the_window_and_names_the_record(world: World) -> None:

@@ -9,12 +9,13 @@ import pytest
 from backfill_assets.adapters.rest.memory import MemorySource
 from backfill_assets.adapters.rest.paging import version_of
 from backfill_assets.core.source import Record, TableSpec
-from backfill_assets.tenant_history.backfill import READS_OF_A_SHORT_WINDOW, WindowDone, WindowFailed
+from backfill_assets.tenant_history.backfill import READS_OF_A_SHORT_WINDOW, SETTLING, WindowDone, WindowFailed
 from backfill_assets_tests.tenant_history.worlds import (
     NOW,
     TICKETS,
     World,
     in_week,
+    ticket,
     tickets_in,
     versions_of,
     week,
@@ -97,12 +98,41 @@ def test_a_source_that_counts_fewer_than_it_let_us_read_has_lost_some_since(worl
     assert (outcome.rows, outcome.source_rows, outcome.complete) == (3, 2, True)
 
 
-def test_the_current_window_may_grow_while_it_is_read(world: World) -> None:
-    world.now = week(11).end - timedelta(hours=1)
+@pytest.mark.parametrize("after_its_end", [-timedelta(hours=1), timedelta(0), SETTLING - timedelta(seconds=1)])
+def test_a_window_that_has_not_settled_may_grow_while_it_is_read(world: World, after_its_end: timedelta) -> None:
+    world.now = week(11).end + after_its_end
     counting_world(world, 11, more=2)
     [outcome] = world.fill([week(11)])
     assert isinstance(outcome, WindowDone)
     assert (outcome.rows, outcome.source_rows, outcome.complete) == (3, 5, False)
+
+
+def test_a_window_that_has_settled_may_not_be_short(world: World) -> None:
+    world.now = week(11).end + SETTLING
+    counting_world(world, 11, more=2)
+    [outcome] = world.fill([week(11)])
+    assert isinstance(outcome, WindowFailed)
+    assert "holds 5 records of service/tickets" in outcome.reason
+
+
+@pytest.mark.parametrize("later", [in_week(2, 50), in_week(2, 1.5)])
+def test_a_record_that_changes_before_its_window_is_read_again_is_stored_at_both_versions(
+    world: World, later: datetime
+) -> None:
+    records = [ticket(n, in_week(2, n)) for n in (1, 2, 3)]
+    changed = [ticket(1, later, hours=8), *records[1:]]
+    world.add("acme")
+
+    class Changing(Shy):
+        def count(self, table: TableSpec, start: datetime, end: datetime) -> int:
+            self.tables = {TICKETS.name: changed}
+            return super().count(table, start, end)
+
+    world.sources["acme"] = Changing([*records], hidden=in_week(2, 3), shyness=1)
+    [outcome] = world.fill([week(2)])
+    assert isinstance(outcome, WindowDone)
+    assert (outcome.rows, outcome.source_rows, outcome.complete) == (3, 3, True)
+    assert world.stored() == sorted({*versions_of(records), *versions_of(changed)})
 
 
 def test_a_record_that_is_updated_while_it_is_read_is_neither_lost_nor_doubled(world: World) -> None:

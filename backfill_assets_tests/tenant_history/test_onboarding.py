@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
-from backfill_assets.errors import SourceUnreachable
-from backfill_assets.launching import backfills
+from backfill_assets.errors import SourceUnreachable, TransientError
+from backfill_assets.launching import Launched, backfills
 from backfill_assets.tenant_history.assets import table_assets
 from backfill_assets.tenant_history.detection import Verdict
 from backfill_assets.tenant_history.onboarding import (
@@ -53,6 +55,13 @@ def end(instance: dg.DagsterInstance, status: BulkActionStatus) -> str:
     return str(newest.backfill_id)
 
 
+def by_hand(world: World, instance: dg.DagsterInstance) -> Launched:
+    """Launch the whole history of acme, as an operator does."""
+    wiring, service = world.wiring, world.accounts["acme"]
+    plan = whole_history(wiring, service)
+    return launch_history(wiring, instance, GRAPH, service, plan, reason="by hand", requested_by="me")
+
+
 def switch(world: World, *, on: bool) -> None:
     world.accounts["acme"] = replace(world.accounts["acme"], enabled=on)
 
@@ -72,11 +81,11 @@ def test_a_new_service_is_launched_with_its_title_reason_tags_and_partitions(
     [backfill] = backfills(instance, {})
     assert started.launched is not None
     assert (started.launched.backfill_id, started.launched.is_new) == (backfill.backfill_id, True)
-    assert backfill.title == "acme desk: 2024-01-28 to 2024-03-17"
+    assert backfill.title == "acme desk: 2024-01-28 to 2024-03-24"
     assert backfill.description == "newly connected: the lake holds nothing of it"
     tags = {
         "backfill/domain": "tenant_history",
-        "backfill/key": "tenant_history/acme/desk/all/2024-01-28..2024-03-17",
+        "backfill/key": "tenant_history/acme/desk/whole",
         "backfill/reason": "newly connected: the lake holds nothing of it",
         "backfill/requested_by": "the test",
         "backfill/tenant": "acme",
@@ -117,6 +126,43 @@ def test_a_service_that_cannot_be_reached_hinders_no_other_and_is_tried_again(
     assert second.launched is not None
     world.sources["acme"] = alive
     assert launched_for(world, instance) == ["acme"]
+
+
+def test_a_service_that_cannot_be_launched_hinders_no_other_and_is_tried_again(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    for tenant in ("acme", "beta", "zeta"):
+        world.add(tenant)
+
+    def lock(name: str) -> AbstractContextManager[None]:
+        if "/beta/" in name:
+            raise TransientError("the lock is held by another")
+        return nullcontext()
+
+    started = list(onboard(replace(world.wiring, lock=lock), instance, GRAPH, requested_by="the test"))
+    assert [(s.finding.service.tenant, s.problem) for s in started] == [
+        ("acme", ""),
+        ("beta", "the lock is held by another"),
+        ("zeta", ""),
+    ]
+    assert [s.launched is not None for s in started] == [True, False, True]
+    assert launched_for(world, instance) == ["beta"]
+
+
+@pytest.mark.parametrize("ended", [None, SUCCEEDED, CANCELED])
+def test_what_another_launched_while_connections_were_tried_is_not_launched_again(
+    world: World, instance: dg.DagsterInstance, ended: BulkActionStatus | None
+) -> None:
+    class Slow(type(world.add("acme"))):  # type: ignore[misc]
+        def check(self) -> str:
+            by_hand(world, instance)
+            if ended:
+                end(instance, ended)
+            return "at last"
+
+    world.sources["acme"] = Slow({})
+    assert look(world, instance) == []
+    assert [backfill.tags["backfill/requested_by"] for backfill in backfills(instance, {})] == ["me"]
 
 
 def test_what_cannot_be_read_is_left_alone(world: World, instance: dg.DagsterInstance) -> None:
@@ -195,6 +241,7 @@ def test_a_part_that_was_asked_for_by_hand_does_not_count_as_its_history(
     plan = plan_history(service.spec, NOW, windows_per_run=per_run(wiring, service), **part)
     launch_history(wiring, instance, GRAPH, service, plan, reason="by hand", requested_by="me")
     [backfill] = backfills(instance, {})
+    assert backfill.title == "acme desk service/tickets: 2024-02-04 to 2024-03-24"
     assert backfill.run_config == {"ops": {"desk__service_tickets": {"config": {"chunk_size_days": 7}}}}
     end(instance, SUCCEEDED)
     assert launched_for(acme, instance) == ["acme"]
@@ -204,9 +251,26 @@ def test_a_part_that_was_asked_for_by_hand_does_not_count_as_its_history(
 def test_the_whole_history_asked_for_by_hand_is_the_one_that_detection_finds(
     acme: World, instance: dg.DagsterInstance
 ) -> None:
-    wiring, service = acme.wiring, acme.accounts["acme"]
-    plan = whole_history(wiring, service)
-    launch_history(wiring, instance, GRAPH, service, plan, reason="by hand", requested_by="me")
+    by_hand(acme, instance)
     acme.sources["acme"].close()
     assert verdict(acme, instance) is Verdict.RUNNING
     assert look(acme, instance) == []
+
+
+@pytest.mark.parametrize("first_by_hand", [True, False])
+def test_the_whole_history_asked_for_on_both_sides_of_a_windows_end_is_launched_once(
+    acme: World, instance: dg.DagsterInstance, first_by_hand: bool
+) -> None:
+    acme.now = week(11).end - timedelta(seconds=1)
+    if first_by_hand:
+        first = by_hand(acme, instance)
+    else:
+        [started] = look(acme, instance)
+        assert started.launched is not None
+        first = started.launched
+    acme.now = week(12).start + timedelta(seconds=1)
+    assert whole_history(acme.wiring, acme.accounts["acme"]).windows[-1] == week(12)
+    assert by_hand(acme, instance) == Launched(backfill_id=first.backfill_id, is_new=False)
+    assert look(acme, instance) == []
+    assert len(backfills(instance, {})) == 1
+    acme.sources["acme"].close()

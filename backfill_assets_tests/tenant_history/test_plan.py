@@ -9,7 +9,7 @@ import pytest
 from backfill_assets.core.source import Grain
 from backfill_assets.errors import UsageError
 from backfill_assets.tenant_history.plan import HistoryPlan, parse_moment, plan_history, windows_per_run
-from backfill_assets_tests.tenant_history.worlds import DESK, FIRST, NOTES, NOW, TICKETS, week, weeks
+from backfill_assets_tests.tenant_history.worlds import DESK, FIRST, NOTES, NOW, TICKETS, WEEK, week, weeks
 
 
 def plan(**asked: Any) -> HistoryPlan:
@@ -103,9 +103,16 @@ def test_a_run_covers_so_many_chunks_of_the_services_size(grain: Grain, days: in
 
 
 def test_equal_targets_have_equal_words() -> None:
-    assert plan().target == "all/2024-01-28..2024-03-17"
-    assert plan(tables=[TICKETS, NOTES]).target == plan(tables=[NOTES, TICKETS]).target == plan().target
+    part = {"start": week(4).start}
+    assert plan(**part).target == "all/2024-01-28..2024-03-17"
+    assert plan(tables=[TICKETS, NOTES]).target == plan(tables=[NOTES, TICKETS]).target == plan(**part).target
     assert plan(tables=[TICKETS]).target == "service_tickets/2024-01-28..2024-03-17"
     three = replace(DESK, tables=(*DESK.tables, replace(NOTES, name="More")))
     pair = plan(spec=three, tables=[TICKETS, NOTES]).target
     assert pair == plan(spec=three, tables=[NOTES, TICKETS]).target == "notes,service_tickets/2024-01-28..2024-03-17"
+
+
+@pytest.mark.parametrize("weeks_later", [0, 1, 5])
+def test_the_whole_history_is_one_target_whenever_it_ends(weeks_later: int) -> None:
+    whole = plan_history(DESK, NOW + weeks_later * WEEK, windows_per_run=6)
+    assert (whole.windows[-1], whole.target) == (week(11 + weeks_later), "whole")

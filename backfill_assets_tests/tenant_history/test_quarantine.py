@@ -4,6 +4,7 @@ import json
 
 from backfill_assets.core.dead_letters import DeadLetter
 from backfill_assets.tenant_history.backfill import Outcome, WindowDone
+from backfill_assets.tenant_history.partitions import partition_key
 from backfill_assets_tests.tenant_history.worlds import (
     NOW,
     TICKETS,
@@ -46,6 +47,14 @@ def test_a_rejected_record_is_quarantined_and_its_window_is_not_complete(world: 
             seen_at=NOW,
         )
     ]
+
+
+def test_a_letter_names_the_partition_as_dagster_does(world: World) -> None:
+    world.add("a|b", {TICKETS.name: [ticket(50, in_week(3), hours="many")]})
+    list(world.backfill("a|b").fill(world.chunks(weeks(3, 3))))
+    [letter] = world.dead_letters.letters()
+    assert (letter.tenant, letter.partition) == ("a|b", "a%7Cb|2024-01-21")
+    assert letter.partition == partition_key("a|b", week(3))
 
 
 def test_a_record_met_again_is_one_letter_of_the_newest_run(world: World) -> None:

@@ -28,14 +28,19 @@ class Draft:
     size: int
 
     def publish(self) -> None:
-        """Take the place of the file; raises `TransientError` when another writer has replaced it meanwhile.
+        """Take the place of the file; raises `TransientError` when another writer was at work meanwhile.
 
-        Writers are kept apart by a lock, but one whose connection broke may have lost it without knowing.
+        Writers are kept apart by a lock, but one whose connection broke may have lost it without knowing. The other
+        one has then replaced the file, or swept the draft away.
         """
-        if signature(self.path) != self.seen:
-            self.draft.unlink(missing_ok=True)
-            raise TransientError(f"{self.path} was replaced by another writer while it was being merged; try again")
+        if signature(self.path) != self.seen or not self.draft.exists():
+            self.discard()
+            raise TransientError(f"another writer was at work while {self.path} was being merged; try again")
         self.draft.replace(self.path)
+
+    def discard(self) -> None:
+        """Delete what was not published."""
+        self.draft.unlink(missing_ok=True)
 
 
 def signature(path: Path) -> Signature | None:

@@ -114,9 +114,13 @@ class RawLake:
         # them in place: an interrupt can give the lock back while the others still write.
         with ThreadPoolExecutor(WRITERS) as writers:
             merged = list(writers.map(lambda day: self._merge_day(table, day, days[day]), days))
-        for _, draft in merged:
-            if draft is not None:
+        drafts = [draft for _, draft in merged if draft is not None]
+        try:
+            for draft in drafts:
                 draft.publish()
+        finally:
+            for draft in drafts:
+                draft.discard()
         sync_folder(folder)
         return {day: result for day, (result, _) in zip(days, merged, strict=True)}
 

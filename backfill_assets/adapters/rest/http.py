@@ -29,6 +29,9 @@ from backfill_assets.errors import (
 TIMEOUT = httpx.Timeout(connect=5, read=60, write=30, pool=30)
 LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=5)
 
+SHORTEST_SECRET = 6
+"""Shorter texts are no secrets and are parts of words, which would become unreadable: `any` in `company`."""
+
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
@@ -50,8 +53,9 @@ class Account:
     secrets: Sequence[str] = field(default=(), repr=False)
 
     def redact(self, text: str) -> str:
-        """The text without any of the secrets."""
-        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
+        """The text without any of the secrets that are long enough to be some."""
+        secrets = (secret for secret in self.secrets if len(secret) >= SHORTEST_SECRET)
+        for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
 

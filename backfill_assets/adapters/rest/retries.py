@@ -20,25 +20,32 @@ _log = logging.getLogger(__name__)
 
 def with_retries(request: Callable[[], T], *, policy: RetryPolicy, sleep: Sleep, random: Random) -> T:
     """Make the request until it succeeds, fails for good, or uses up its tries or waits; raises its last error then."""
-    failures, waited, outage = 0, 0.0, 0.0
+    failures, absences, waited, outage = 0, 0, 0.0, 0.0
     while True:
         try:
             return request()
         except RateLimited as limit:
             pause = policy.wait(limit.retry_after, random)
             if waited + pause > policy.longest_wait:
-                _amend(limit, f"Gave up after {waited:.0f} s of waiting for the rate limit.")
+                if waited:
+                    _amend(limit, f"Gave up after {waited:.0f} s of waiting for the rate limit.")
                 raise
             waited += pause
             _log.info("waiting %.1f s: %s", pause, limit)
         except TransientError as error:
             failures += 1
-            is_away = isinstance(error, SourceUnreachable) and outage < policy.longest_outage
-            if not is_away and not policy.may_try_again(failures):
-                _amend(error, f"Gave up after {failures} tries.")
+            is_away = isinstance(error, SourceUnreachable) and policy.longest_outage > 0
+            absences += is_away
+            # Failures of a service that has just come back are its first: the absence used up none of the tries.
+            is_over = outage >= policy.longest_outage if is_away else not policy.may_try_again(failures - absences)
+            if is_over:
+                if failures > 1:
+                    _amend(error, f"Gave up after {failures} tries.")
                 raise
             pause = policy.delay(failures, random)
-            outage += pause
+            if is_away:
+                pause = max(pause, policy.shortest_pause)
+                outage += pause
             _log.warning("trying again in %.1f s: %s", pause, error)
         sleep(pause)
 

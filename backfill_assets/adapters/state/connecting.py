@@ -4,19 +4,21 @@ Here belongs all that differs between the two when connecting. Locks, tables and
 this one.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Pool, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from backfill_assets.adapters.state.tables import SCHEMA, VERSION_TABLE
 from backfill_assets.errors import ConfigurationError, TransientError
 
 SECONDS_TO_CONNECT = 10
+SECONDS_TO_LOOK = 2
 SECONDS_TO_WAIT_FOR_SQLITE = 60
 """How long a statement waits for another process that writes to the same file."""
 
@@ -70,6 +72,18 @@ def engine_for(
     arguments = {"connect_timeout": SECONDS_TO_CONNECT, "application_name": "backfill"}
     given = {name: value for name, value in arguments.items() if name not in url.query}
     return create_engine(url, poolclass=poolclass, pool_pre_ping=True, connect_args=given)
+
+
+def engine_for_a_look(url: URL) -> Engine:
+    """Connect to what is there or fail soon; takes no lock and makes no file."""
+    file = file_of(url)
+    if file is None:
+        arguments = {"connect_timeout": SECONDS_TO_LOOK, "application_name": "backfill"}
+        return create_engine(url, poolclass=NullPool, connect_args=arguments)
+    existing = f"{file.absolute().as_uri()}?mode=rw"
+    return create_engine(
+        "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(existing, uri=True, timeout=SECONDS_TO_LOOK)
+    )
 
 
 def _lock_when_transactions_begin(engine: Engine) -> None:

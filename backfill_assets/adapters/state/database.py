@@ -4,14 +4,17 @@ Here belongs opening, refusing what does not fit, and closing. Making and migrat
 `adapters/state/schema`, which alone loads Alembic.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import URL, Engine
+from sqlalchemy.exc import DBAPIError
 
 from backfill_assets.adapters.state.connecting import (
+    SECONDS_TO_LOOK,
     engine_for,
+    engine_for_a_look,
     file_of,
     location,
     parse,
@@ -42,11 +45,6 @@ class StateDatabase:
         _require_revision(parsed, _found_revision(parsed))
         return cls(engine_for(parsed))
 
-    @property
-    def location(self) -> str:
-        """Where the database is, without user and password."""
-        return location(self._engine.url)
-
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the lock of this name: one holder at a time among all threads and processes.
 
@@ -66,6 +64,27 @@ class StateDatabase:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refuse_another_schema(url: str) -> None:
+    """Raise `ConfigurationError` where another version's schema is in the database.
+
+    For the start, which goes on while there is no database, no schema in it, or no way to it: runs refuse that
+    themselves, and may find it mended.
+    """
+    parsed = parse(url)
+    engine = engine_for_a_look(parsed)
+    found = None
+    try:
+        with suppress(DBAPIError), engine.connect() as connection:
+            if parsed.get_backend_name() == "postgresql":
+                # A migration at this moment holds the table.
+                connection.exec_driver_sql(f"SET statement_timeout = '{SECONDS_TO_LOOK}s'")
+            found = revision_of(connection)
+    finally:
+        engine.dispose()
+    if found is not None:
+        _require_revision(parsed, found)
 
 
 def _found_revision(url: URL) -> str | None:

@@ -1,14 +1,13 @@
 """Dead letters in the state database.
 
-Here belong the statements behind `core.dead_letters.DeadLetterLedger`, and what only a database knows of a letter:
-its number and when its record was first met.
+Here belong the statements behind `core.dead_letters.DeadLetterLedger`. A row keeps also when its record was first met,
+for who looks into the database.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, delete, select
@@ -25,15 +24,6 @@ RENAMED = {"table": "table_name", "partition": "partition_key"}
 ROWS_A_STATEMENT = 1000
 
 Part = TypeVar("Part")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FiledLetter:
-    """A letter as it is filed: `number` names it to a person, `first_seen_at` is when its record was first met."""
-
-    number: int
-    first_seen_at: datetime
-    letter: DeadLetter
 
 
 class SqlDeadLetters:
@@ -71,30 +61,11 @@ class SqlDeadLetters:
         table: str | None = None,
     ) -> Sequence[DeadLetter]:
         """See `DeadLetterLedger.letters`."""
-        filed = self.filed(domain=domain, tenant=tenant, service=service, table=table)
-        return [entry.letter for entry in filed]
-
-    def filed(
-        self,
-        *,
-        domain: str | None = None,
-        tenant: str | None = None,
-        service: str | None = None,
-        table: str | None = None,
-    ) -> Sequence[FiledLetter]:
-        """The letters that match, with their numbers, ordered by identity."""
         wanted = {"domain": domain, "tenant": tenant, "service": service, "table": table}
-        found = self._select(_matching(select(DEAD_LETTERS), wanted))
-        # Not by the database, whose order depends on its collation.
-        return sorted(found, key=lambda entry: entry.letter.identity)
-
-    def numbered(self, number: int) -> FiledLetter | None:
-        """The letter with this number, or None."""
-        return next(iter(self._select(select(DEAD_LETTERS).where(COLUMNS.id == number))), None)
-
-    def _select(self, statement: Select[Any]) -> Sequence[FiledLetter]:
         with transaction(self._engine) as connection:
-            return [_filed(row) for row in connection.execute(statement).mappings()]
+            rows = connection.execute(_matching(select(DEAD_LETTERS), wanted)).mappings()
+            # Not sorted by the database, whose order depends on its collation.
+            return sorted(map(_letter, rows), key=lambda letter: letter.identity)
 
 
 def _rows(letters: Iterable[DeadLetter]) -> Sequence[Mapping[str, Any]]:
@@ -126,6 +97,5 @@ def _delete(connection: Connection, identities: Sequence[str]) -> int:
     return connection.execute(delete(DEAD_LETTERS).where(COLUMNS.identity.in_(identities))).rowcount
 
 
-def _filed(row: RowMapping) -> FiledLetter:
-    columns = {field: row[RENAMED.get(field, field)] for field in DeadLetter.__dataclass_fields__}
-    return FiledLetter(number=row["id"], first_seen_at=row["first_seen_at"], letter=DeadLetter(**columns))
+def _letter(row: RowMapping) -> DeadLetter:
+    return DeadLetter(**{field: row[RENAMED.get(field, field)] for field in DeadLetter.__dataclass_fields__})

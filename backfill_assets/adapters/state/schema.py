@@ -44,11 +44,6 @@ def initialise(url: str) -> Sequence[str]:
         engine.dispose()
 
 
-def head() -> str | None:
-    """The newest packaged revision."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
-
-
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", MIGRATIONS)

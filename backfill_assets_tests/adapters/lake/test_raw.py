@@ -147,9 +147,12 @@ def test_a_file_that_cannot_be_read_is_told_and_not_taken_for_an_empty_one(lake:
     assert lake.path(TABLE, DAY).read_bytes() == b"no parquet"
 
 
-def test_a_file_that_cannot_be_written_is_told_with_its_path(lake: RawLake, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told_with_its_path(lake: RawLake, tmp_path: Path) -> None:
     (tmp_path / "lake").write_text("a file where the folder should be")
-    with pytest.raises(PermanentError, match=r"parquet could not be written \(.*\); make room or give the right"):
+    with pytest.raises(
+        PermanentError,
+        match=r"lake/acme/raw/desk/service_tickets could not be written \(.*\); make room or give the right",
+    ):
         merge(lake, row(1))
 
 

@@ -127,7 +127,7 @@ def test_a_wrong_private_key_is_refused_and_not_told(sandbox: SandboxServer) -> 
     assert requests_seen(sandbox)["counts"]["connectwise/acme/system/info"] == 1
 
 
-def test_an_unreachable_host_is_told_apart_after_four_tries() -> None:
+def test_an_unreachable_host_is_told_apart_after_a_minute() -> None:
     with socket.socket() as bound:
         # Bound but not listening: nobody else takes the port, and every connection to it is refused.
         bound.bind(("127.0.0.1", 0))
@@ -138,9 +138,9 @@ def test_an_unreachable_host_is_told_apart_after_four_tries() -> None:
             credential=credentials("acme"),
             wire=replace(REAL_WIRE, sleep=pauses.append),
         )
-        with closing(source), pytest.raises(SourceUnreachable, match=r"cannot be reached.*Gave up after 4 tries"):
+        with closing(source), pytest.raises(SourceUnreachable, match=r"cannot be reached.*Gave up after \d+ tries"):
             source.check()
-    assert len(pauses) == 3
+    assert 60 <= sum(pauses) <= 90
 
 
 def test_no_request_ever_asks_for_a_page_by_its_number(sandbox: SandboxServer, expected: list[int]) -> None:

@@ -1,9 +1,13 @@
 """Repeating requests: what counts as a try, what is a wait, and when it stops."""
 
 from collections.abc import Callable, Iterable
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from backfill_assets.adapters.rest.http import PROBE_WIRE
 from backfill_assets.adapters.rest.retries import with_retries
 from backfill_assets.core.retries import RetryPolicy
 from backfill_assets.errors import (
@@ -34,6 +38,25 @@ class Play:
         return with_retries(self.request, policy=policy or RetryPolicy(), sleep=self.pauses.append, random=random)
 
 
+class Away:
+    """A service that cannot be reached until this many seconds of pauses have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = 0.0
+        self._seconds = seconds
+
+    def request(self) -> str:
+        if self.passed < self._seconds:
+            raise SourceUnreachable("away.")
+        return "done"
+
+    def pause(self, seconds: float) -> None:
+        self.passed += seconds
+
+    def run(self, random: Callable[[], float]) -> str:
+        return with_retries(self.request, policy=RetryPolicy(), sleep=self.pause, random=random)
+
+
 def limit(seconds: float = 5) -> RateLimited:
     return RateLimited("too many requests.", retry_after=seconds)
 
@@ -50,10 +73,43 @@ def test_three_failures_and_a_success_are_a_success() -> None:
 
 
 def test_the_fourth_failure_is_raised_and_says_how_many_tries_there_were() -> None:
-    play = Play([TransientError("first."), TransientError("a."), TransientError("b."), SourceUnreachable("last.")])
-    with pytest.raises(SourceUnreachable, match=r"^last\. Gave up after 4 tries\.$"):
+    play = Play([TransientError("first."), TransientError("a."), TransientError("b."), TransientError("last.")])
+    with pytest.raises(TransientError, match=r"^last\. Gave up after 4 tries\.$"):
         play.run()
     assert (play.calls, len(play.pauses)) == (4, 3)
+
+
+@pytest.mark.parametrize("error", [TransientError("no."), SourceUnreachable("no."), limit(5)])
+def test_a_single_try_is_not_counted_to_the_reader(error: TransientError) -> None:
+    play = Play([error])
+    with pytest.raises(TransientError, match=f"^{error}$"):
+        play.run(PROBE_WIRE.policy)
+    assert (play.calls, play.pauses) == (1, [])
+
+
+@given(st.randoms(use_true_random=False), st.floats(0, 59))
+def test_a_service_that_is_away_for_less_than_a_minute_fails_nothing(chance: Random, seconds: float) -> None:
+    away = Away(seconds)
+    assert away.run(chance.random) == "done"
+
+
+@pytest.mark.parametrize("fraction", [0, 0.001, 0.5, 0.999])
+def test_a_service_that_stays_away_is_given_up_after_a_minute_or_a_little_more(fraction: float) -> None:
+    away = Away(float("inf"))
+    with pytest.raises(SourceUnreachable, match=r"^away\. Gave up after \d+ tries\.$"):
+        away.run(lambda: fraction)
+    assert 59.99 <= away.passed <= 90
+
+
+def test_an_outage_uses_up_no_tries_of_what_comes_after_it() -> None:
+    play = Play([SourceUnreachable("away.")] * 6 + [TransientError("starting.")] * 3 + ["done"])
+    assert play.run() == "done"
+
+
+def test_without_a_longest_outage_being_away_is_a_failure_like_others() -> None:
+    play = Play([SourceUnreachable("away.")] * 9)
+    with pytest.raises(SourceUnreachable, match="Gave up after 4 tries"):
+        play.run(RetryPolicy(longest_outage=0))
 
 
 @pytest.mark.parametrize("final", [CredentialRefused("no."), UnexpectedResponse("what?"), KeyError("a bug")])

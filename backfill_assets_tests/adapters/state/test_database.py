@@ -1,15 +1,19 @@
 """Opening a state database: what is refused, in which words, and what they must not hold."""
 
+import socket
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, create_engine, make_url, text
 
-from backfill_assets.adapters.state.database import StateDatabase
+from backfill_assets.adapters.state.database import StateDatabase, refuse_another_schema
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.errors import ConfigurationError, TransientError
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
+from backfill_assets_tests.adapters.state.test_schema import run_sql, version_table
 
 SECRET = "swordfish"
 
@@ -59,11 +63,61 @@ def test_takes_urls_that_name_no_driver(database_url: str) -> None:
         StateDatabase.open(url).close()
 
 
-def test_says_where_it_is_without_user_and_password(database_url: str) -> None:
+def test_a_refusal_says_where_it_is_without_user_and_password(database_url: str) -> None:
+    url = make_url(database_url)
+    with pytest.raises(ConfigurationError, match=rf"\(PostgreSQL at 127\.0\.0\.1:{url.port}/{url.database}\) has no"):
+        StateDatabase.open(database_url)
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999", "deadbeef"])
+def test_the_start_refuses_the_schema_of_another_version(state_url: str, revision: str) -> None:
+    run_sql(state_url, f"UPDATE {version_table(state_url)} SET version_num = '{revision}'")
+    with pytest.raises(ConfigurationError, match=rf"is at revision {revision} and .* needs .*; run `backfill init`"):
+        refuse_another_schema(state_url)
+
+
+def test_the_start_goes_on_with_our_schema_and_without_any(empty_url: str) -> None:
+    refuse_another_schema(empty_url)
+    initialise(empty_url)
+    refuse_another_schema(empty_url)
+    run_sql(empty_url, f"DELETE FROM {version_table(empty_url)}")
+    refuse_another_schema(empty_url)
+
+
+@pytest.mark.parametrize("name", ["absent.db", "no/folder/state.db", "notes.txt", ""])
+def test_the_start_goes_on_without_a_readable_file_and_makes_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("not a database " * 100)
+    refuse_another_schema(f"sqlite:///{tmp_path / name}")
+    assert [path.name for path in tmp_path.rglob("*")] == ["notes.txt"]
+
+
+def test_the_start_waits_for_no_writer_of_a_sqlite_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    initialise(url)
+    run_sql(url, "UPDATE alembic_version SET version_num = '9999'")
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ConfigurationError, match="9999"):
+            refuse_another_schema(url)
+
+
+def test_the_start_goes_on_soon_while_the_server_is_away_or_the_schema_locked(database_url: str) -> None:
+    started = time.monotonic()
+    refuse_another_schema("postgresql://me:secret@127.0.0.1:1/state")
     initialise(database_url)
-    with StateDatabase.open(database_url) as state:
-        url = make_url(database_url)
-        assert state.location == f"PostgreSQL at 127.0.0.1:{url.port}/{url.database}"
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(f"LOCK TABLE {version_table(database_url)}"))
+        refuse_another_schema(database_url)
+    engine.dispose()
+    assert time.monotonic() - started < 20
+
+
+def test_the_start_goes_on_when_a_server_takes_the_connection_and_stays_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        refuse_another_schema(f"postgresql://me:secret@127.0.0.1:{silent.getsockname()[1]}/state")
+        assert time.monotonic() - started < 8
 
 
 def test_a_database_that_goes_away_is_worth_another_try(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """One contract for each ledger, held by its in-memory twin, by SQLite and by PostgreSQL."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, make_url, select
 
+from backfill_assets.adapters.state.connecting import engine_for
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.schema import initialise
+from backfill_assets.adapters.state.tables import DEAD_LETTERS
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger, MemoryDeadLetters
 from backfill_assets.core.switches import MemorySwitches, SwitchLedger
 
@@ -174,15 +177,22 @@ def test_writers_at_once_do_not_deadlock(dead_letters: DeadLetterLedger) -> None
     assert len(dead_letters.letters()) == 200
 
 
-def test_a_filed_letter_keeps_its_number_and_its_first_time(state: StateDatabase) -> None:
+def test_a_letter_that_is_replaced_keeps_its_row_and_its_first_time(state: StateDatabase, state_url: str) -> None:
     later = replace(LETTER, seen_at=NOON + timedelta(days=1), reason="still bad")
-    state.dead_letters.put([LETTER, replace(LETTER, record_id="18")])
-    first = state.dead_letters.filed()[0]
+    state.dead_letters.put([LETTER])
+    [before] = _rows(state_url)
     state.dead_letters.put([later])
-    found = state.dead_letters.numbered(first.number)
-    assert found is not None
-    assert (found.number, found.first_seen_at, found.letter) == (first.number, NOON, later)
-    assert state.dead_letters.numbered(99) is None
+    [after] = _rows(state_url)
+    assert after == before == (before[0], NOON)
+    assert state.dead_letters.letters() == [later]
+
+
+def _rows(url: str) -> Sequence[tuple[int, datetime]]:
+    engine = engine_for(make_url(url), poolclass=NullPool)
+    with engine.begin() as connection:
+        rows = connection.execute(select(DEAD_LETTERS.c.id, DEAD_LETTERS.c.first_seen_at)).all()
+    engine.dispose()
+    return [(row.id, row.first_seen_at) for row in rows]
 
 
 def test_a_time_without_a_zone_is_refused(state: StateDatabase) -> None:

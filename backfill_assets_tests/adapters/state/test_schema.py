@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, NullPool, create_engine, inspect, text
 
 from backfill_assets.adapters.state.connecting import revision_of
 from backfill_assets.adapters.state.database import StateDatabase
-from backfill_assets.adapters.state.schema import head, initialise
+from backfill_assets.adapters.state.schema import MIGRATIONS, initialise
 from backfill_assets.adapters.state.tables import METADATA, SCHEMA, SCHEMA_REVISION, VERSION_TABLE
 from backfill_assets.errors import ConfigurationError
 
@@ -28,7 +30,9 @@ def version_table(url: str) -> str:
 
 
 def test_the_code_asks_for_the_newest_revision() -> None:
-    assert head() == SCHEMA_REVISION
+    packaged = Config()
+    packaged.set_main_option("script_location", MIGRATIONS)
+    assert ScriptDirectory.from_config(packaged).get_current_head() == SCHEMA_REVISION
 
 
 def test_making_it_twice_changes_nothing(empty_url: str) -> None:
