@@ -12,9 +12,11 @@ import pytest
 from dagster import DagsterRun
 from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from backfill_assets.run_launcher import ProcessRunLauncher
+from backfill_assets.run_launcher import LONGEST_WAIT_FOR_CODE, ProcessRunLauncher
+from backfill_assets.sandbox.stack import free_port
 
 
 @pytest.fixture
@@ -37,10 +39,13 @@ def child() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def start_run(instance: dg.DagsterInstance, *pids: int, host: str = "localhost") -> DagsterRun:
+def start_run(
+    instance: dg.DagsterInstance, *pids: int, host: str = "localhost", origin: RemoteJobOrigin | None = None
+) -> DagsterRun:
     """A run whose processes with these numbers logged themselves now."""
     job = dg.JobDefinition(graph_def=dg.GraphDefinition(name="job"))
-    run = instance.create_run_for_job(job, tags={GRPC_INFO_TAG: json.dumps({"host": host, "port": 1})})
+    tags = {GRPC_INFO_TAG: json.dumps({"host": host, "port": 1})}
+    run = instance.create_run_for_job(job, tags=tags, remote_job_origin=origin)
     for pid in pids:
         instance.report_engine_event("started", run, EngineEventData.in_process(pid))
     return run
@@ -122,3 +127,21 @@ def test_a_run_of_a_code_server_elsewhere_is_taken_as_running(
     child.kill()
     child.wait()
     assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+
+
+def test_a_dead_run_waits_a_while_for_its_dead_code_server(instance: dg.DagsterInstance) -> None:
+    """Dagster tries once to launch the retry; without the code it would give the run up."""
+    now = 100.0
+    launcher = ProcessRunLauncher(clock=lambda: now)
+    launcher.register_instance(instance)
+    code = GrpcServerCodeLocationOrigin(host="localhost", port=free_port(), location_name="code")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(code, "repository"), "job")
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    run = start_run(instance, process.pid, origin=origin)
+
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+    now += LONGEST_WAIT_FOR_CODE - 1
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+    now += 1
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.FAILED

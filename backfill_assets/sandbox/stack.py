@@ -87,7 +87,7 @@ class Stack:
         for database in ("dagster", "backfill"):
             self.postgres.create_database(database)
         initialise(self.postgres.url("backfill"))
-        self._ports = {SANDBOX: free_port(self.sandbox_port), CODE_SERVER: free_port()}
+        self._ports = {SANDBOX: free_port(self.sandbox_port), CODE_SERVER: free_port(self._code_port_of_last_time())}
         self._write_files()
         self.variables = self._variables()
         self._write_environment()
@@ -177,6 +177,13 @@ class Stack:
         if not file.exists():
             file.write_text(json.dumps({"until": self.until.isoformat()}))
         return str(json.loads(file.read_text())["until"])
+
+    def _code_port_of_last_time(self) -> int:
+        """Runs that were under way know the code server by its port; 0 at the first start."""
+        file = self.home / "workspace.yaml"
+        if not file.exists():
+            return 0
+        return int(yaml.safe_load(file.read_text())["load_from"][0]["grpc_server"]["port"])
 
     def _write_files(self) -> None:
         (self.home / "dagster").mkdir(exist_ok=True)
