@@ -4,16 +4,18 @@ Here belongs what Dagster sees of a run: what it logs, and when it fails. What i
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from dagster import AssetExecutionContext
 
-from backfill_assets.core.source import ServiceSpec, TableSpec
+from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window, plan_chunks
 from backfill_assets.errors import BackfillError, UsageError
 from backfill_assets.launching import materialised_before
 from backfill_assets.resources import Wiring
+from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed
 from backfill_assets.tenant_history.partitions import asset_key, by_tenant, partition_key, tenant_windows
 from backfill_assets.tenant_history.plan import windows_per_run
@@ -38,16 +40,7 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=op_name(spec.name, table),
-        specs=[
-            dg.AssetSpec(
-                key,
-                skippable=True,
-                partitions_def=tenant_windows(spec),
-                group_name=spec.name,
-                description=f"Raw records of {table.name}, one Parquet file a day.",
-                kinds={"parquet"},
-            )
-        ],
+        specs=[_asset_spec(spec, table)],
         backfill_policy=dg.BackfillPolicy.multi_run(windows_per_run(spec)),
         op_tags={"dagster/priority": str(table.priority)},
     )
@@ -55,9 +48,10 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
         context: AssetExecutionContext, config: ChunkConfig, wiring: dg.ResourceParam[Wiring]
     ) -> Iterator[Any]:
         wanted = set(context.partition_keys) - materialised_before(context.instance, context.run, key)
+        filling = TableRun(run=context.run, wiring=wiring, spec=spec, table=table, config=config)
         failed = []
         for tenant, windows in by_tenant(spec, sorted(wanted)).items():
-            for outcome in fill_tenant(context, wiring, spec, table, tenant, windows, config.chunk_size_days):
+            for outcome in filling.outcomes(tenant, windows):
                 if isinstance(outcome, WindowFailed):
                     failed.append((partition_key(tenant, outcome.window), outcome.reason))
                 else:
@@ -71,44 +65,65 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
     return fill_table
 
 
+def _asset_spec(spec: ServiceSpec, table: TableSpec) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        asset_key(spec.name, table),
+        skippable=True,
+        partitions_def=tenant_windows(spec),
+        group_name=spec.name,
+        description=f"Raw records of {table.name}, one Parquet file a day.",
+        kinds={"parquet"},
+    )
+
+
 def op_name(service: str, table: TableSpec) -> str:
     """The name of the asset's op, by which run config addresses it."""
     return f"{service}__{table.slug}"
 
 
-def fill_tenant(
-    context: AssetExecutionContext,
-    wiring: Wiring,
-    spec: ServiceSpec,
-    table: TableSpec,
-    tenant: str,
-    windows: Sequence[Window],
-    chunk_size_days: int | None,
-) -> Iterator[Outcome]:
-    """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on."""
-    try:
-        service = wiring.tenant_service(tenant, spec.name)
-        if service.spec.table(table.name) is None:
-            raise UsageError(f"{spec.name} of tenant {tenant!r} leaves out {table.name}; name it in the tenants file")
-        source = wiring.connect(service)
-    except BackfillError as error:
-        yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
-        return
-    try:
-        backfill = TableBackfill(
+@dataclass(frozen=True, kw_only=True)
+class TableRun:
+    """One run's work on one table, for whichever tenants it covers."""
+
+    run: dg.DagsterRun
+    wiring: Wiring
+    spec: ServiceSpec
+    table: TableSpec
+    config: ChunkConfig
+
+    def outcomes(self, tenant: str, windows: Sequence[Window]) -> Iterator[Outcome]:
+        """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on."""
+        try:
+            service = self._readable(tenant)
+            source = self.wiring.connect(service)
+        except BackfillError as error:
+            yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
+            return
+        try:
+            days = self.config.chunk_size_days or service.spec.chunk_size_days
+            yield from self._backfill(tenant, source).fill(plan_chunks(windows, days))
+        finally:
+            source.close()
+
+    def _readable(self, tenant: str) -> TenantService:
+        service = self.wiring.tenant_service(tenant, self.spec.name)
+        if service.spec.table(self.table.name) is None:
+            name = f"{self.spec.name} of tenant {tenant!r}"
+            raise UsageError(f"{name} leaves out {self.table.name}; name it in the tenants file")
+        return service
+
+    def _backfill(self, tenant: str, source: RecordSource) -> TableBackfill:
+        return TableBackfill(
             tenant=tenant,
-            service=spec.name,
-            table=table,
+            service=self.spec.name,
+            table=self.table,
             source=source,
-            lake=wiring.lake,
-            dead_letters=wiring.dead_letters,
-            job_id=context.run.tags.get("dagster/backfill", context.run.run_id),
-            run_id=context.run.run_id,
-            clock=wiring.clock,
+            lake=self.wiring.lake,
+            dead_letters=self.wiring.dead_letters,
+            job_id=self.run.tags.get("dagster/backfill", self.run.run_id),
+            run_id=self.run.run_id,
+            clock=self.wiring.clock,
         )
-        yield from backfill.fill(plan_chunks(windows, chunk_size_days or service.spec.chunk_size_days))
-    finally:
-        source.close()
 
 
 def materialisation(key: dg.AssetKey, tenant: str, done: WindowDone) -> dg.AssetMaterialization:
