@@ -29,14 +29,13 @@ from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.supervisor import Program, Supervisor
 
 START_SECONDS = 90
-SANDBOX_PORT = 8090
 SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
 
 @dataclass(kw_only=True)
 class Stack:
-    """The programs and their folder `home`; the UI is served on `port`, the sandbox on `sandbox_port` where it is free.
+    """The programs and their folder `home`; the UI is served on `port`.
 
     `until` is where the sandbox's records end; it is kept in `home`, so that the truth stays the same at each start.
     `lookback_days` is that of the service where it is None. `say` hears what is being done; `shield` holds back
@@ -48,7 +47,6 @@ class Stack:
     scale: int = 1
     lookback_days: int | None = None
     tenants: tuple[str, ...] = TENANTS
-    sandbox_port: int = SANDBOX_PORT
     until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
     durable: bool = True
     environment: Mapping[str, str] | None = None
@@ -87,7 +85,7 @@ class Stack:
         for database in ("dagster", "backfill"):
             self.postgres.create_database(database)
         initialise(self.postgres.url("backfill"))
-        self._ports = {SANDBOX: free_port(self.sandbox_port), CODE_SERVER: free_port(self._code_port_of_last_time())}
+        self._ports = {SANDBOX: free_port(), CODE_SERVER: free_port(self._code_port_of_last_time())}
         self._write_files()
         self.variables = self._variables()
         self._write_environment()

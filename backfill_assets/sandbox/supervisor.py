@@ -20,6 +20,7 @@ from backfill_assets.errors import PermanentError
 
 GRACE_SECONDS = 8.0
 MOST_REVIVALS = 5
+KILL_ROUNDS = 5
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -101,7 +102,11 @@ class Supervisor:
     def stop_leftovers(self) -> list[int]:
         """Kill what is left of the sessions that were written down; return the pids that are still there."""
         sessions = self._written_down()
-        _kill(_members(sessions))
+        # In rounds: one that was being started while the others were listed is seen in the next.
+        for _ in range(KILL_ROUNDS):
+            if not (members := _members(sessions)):
+                break
+            _kill(members)
         left = [process.pid for process in _members(sessions)]
         if not left:
             self._file.unlink(missing_ok=True)
