@@ -30,6 +30,10 @@ from backfill_assets.sandbox.supervisor import Program, Supervisor
 
 START_SECONDS = 90
 SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
+CURSOR_OFFSET = "1000"
+"""How many events the backfill daemon reads again at each look. Runs write side by side, so an event with a lower
+number can come later; without this Dagster would never see it, and call a partition failed that is there."""
+
 DAGSTER_YAML = Path(__file__).parents[2] / "dagster.yaml"
 
 
@@ -209,6 +213,7 @@ class Stack:
         }
         return {
             "DAGSTER_HOME": str(self.home / "dagster"),
+            "ASSET_BACKFILL_CURSOR_OFFSET": CURSOR_OFFSET,
             "BACKFILL_DAGSTER_DATABASE_URL": self.postgres.url("dagster"),
             "BACKFILL_DATABASE_URL": self.postgres.url("backfill"),
             "BACKFILL_LAKE_ROOT": str(self.home / "lake"),
