@@ -6,7 +6,7 @@ What the stack is belongs to `stack.py`, the comparison with the source to `veri
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from rich.progress import Progress, TaskID
 
 from backfill_assets import launching
 from backfill_assets.cli.command import Output
+from backfill_assets.cli.instance import asset_graph
 from backfill_assets.cli.progress import bars
-from backfill_assets.errors import BackfillError, PermanentError
+from backfill_assets.errors import BackfillError, PermanentError, UsageError
 from backfill_assets.launching import Backfill
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
@@ -124,9 +125,15 @@ class Demo:
             tasks: dict[str, TaskID] = {}
             newest: Mapping[str, Backfill] = {}
             deadline = time.monotonic() + DETECTION_SECONDS
+            resumed: set[str] = set()
             while newest.keys() < set(stack.tenants) or not all(map(launching.has_ended, newest.values())):
                 time.sleep(1)
                 stack.supervisor.revive()
+                newest = _newest_of_each_tenant(instance)
+                for tenant, backfill in newest.items():
+                    if tenant not in resumed and launching.has_ended(backfill):
+                        resumed.add(tenant)
+                        self._resume(instance, backfill)
                 newest = _newest_of_each_tenant(instance)
                 for backfill in newest.values():
                     self._show(instance, backfill, progress, tasks)
@@ -141,6 +148,17 @@ class Demo:
                 f"backfill {', '.join(failed)} did not succeed; `make demo` without ONCE keeps the UI open: see there "
                 "why, and re-execute it from failure"
             )
+
+    def _resume(self, instance: DagsterInstance, backfill: Backfill) -> None:
+        """Launch, once, what a backfill left undone: one whose demo was killed may have ended without all of it."""
+        if launching.has_succeeded(backfill):
+            return
+        try:
+            again = launching.resume(instance, asset_graph(), backfill.backfill_id, lock=lambda _name: nullcontext())
+        except UsageError as error:
+            self.output.remark(str(error))
+        else:
+            self.output.remark(f"backfill {backfill.backfill_id} left something undone: resumed as {again.backfill_id}")
 
     def _show(
         self, instance: DagsterInstance, backfill: Backfill, progress: Progress, tasks: dict[str, TaskID]
