@@ -1,7 +1,7 @@
-"""Starting, stopping and resuming Dagster backfills: the one place that touches Dagster's private backfill API.
+"""Starting, stopping and resuming Dagster backfills.
 
-Here belongs how a backfill is asked for, whoever asks, and what earlier runs of a resumed one have done. Which
-partitions to ask for belongs to the domains. `test_launching.py` pins the behaviour of the private names used here.
+Here belongs how a backfill is asked for, whoever asks. What has come of one belongs to `following.py`, which partitions
+to ask for to the domains.
 """
 
 import logging
@@ -12,37 +12,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.execution.backfill import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
     BulkActionStatus,
     PartitionBackfill,
 )
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG, ROOT_BACKFILL_ID_TAG
+from dagster._core.storage.tags import PARENT_BACKFILL_ID_TAG, ROOT_BACKFILL_ID_TAG
 from dagster._core.utils import make_new_backfill_id
 from dagster_shared.error import DagsterError
 
 from backfill_assets.errors import TransientError, UsageError
+from backfill_assets.following import Graph, backfills, find, has_ended, runs, settle
 
 _log = logging.getLogger(__name__)
-
-Graph = BaseAssetGraph[Any]
-"""Every asset that Dagster knows, and how they hang together."""
-
-Backfill = PartitionBackfill
-"""A backfill as Dagster keeps it."""
 
 DOMAIN_TAG = "backfill/domain"
 KEY_TAG = "backfill/key"
 REASON_TAG = "backfill/reason"
 REQUESTED_BY_TAG = "backfill/requested_by"
-RESUME_TAG = "dagster/is_resume_retry"
 
 MAX_TITLE = 100
 POLL_SECONDS = 0.25
@@ -96,53 +87,6 @@ def launch(instance: DagsterInstance, graph: Graph, request: BackfillRequest, *,
         return Launched(backfill_id=backfill.backfill_id, is_new=True)
 
 
-def backfills(
-    instance: DagsterInstance, tags: Mapping[str, str], *, statuses: Sequence[BulkActionStatus] | None = None
-) -> Sequence[PartitionBackfill]:
-    """The backfills with these tags, newest first."""
-    return instance.get_backfills(filters=BulkActionsFilter(tags=dict(tags), statuses=statuses))
-
-
-def find(instance: DagsterInstance, backfill_id: str) -> PartitionBackfill:
-    """The backfill with this id; raises `UsageError` when there is none."""
-    if (backfill := instance.get_backfill(backfill_id)) is None:
-        raise UsageError(
-            f"there is no backfill {backfill_id!r} in this Dagster instance; the Backfills page of the UI lists the ids"
-        )
-    return backfill
-
-
-def has_ended(backfill: PartitionBackfill) -> bool:
-    """Whether nothing more will come of this backfill."""
-    return backfill.status in BULK_ACTION_TERMINAL_STATUSES
-
-
-def has_succeeded(backfill: PartitionBackfill) -> bool:
-    """Whether it has ended and all of its partitions were done."""
-    return backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED)
-
-
-def is_daemon_alive(instance: DagsterInstance) -> bool:
-    """Whether the daemon that carries out backfills has been heard of lately."""
-    # Deferred: only the command line asks, and the daemon's own code is half a second to import.
-    from dagster._daemon.controller import get_daemon_statuses
-    from dagster._daemon.daemon import BackfillDaemon
-
-    name = BackfillDaemon.daemon_type()
-    return get_daemon_statuses(instance, [name])[name].healthy is True
-
-
-def progress(instance: DagsterInstance, backfill: PartitionBackfill) -> tuple[int, int]:
-    """Partitions materialised so far, and all of them.
-
-    Counted from the runs, since Dagster brings the backfill's own numbers up to date only every half minute.
-    """
-    found = backfill.asset_backfill_data
-    total = found.target_subset.num_partitions_and_non_partitioned_assets if found else 0
-    done = sum(instance.get_run_stats(run.run_id).materializations for run in runs(instance, backfill.backfill_id))
-    return (total if has_succeeded(backfill) else min(done, total)), total
-
-
 def cancel(
     instance: DagsterInstance, backfill_id: str, *, timeout: float = 60, sleep: Callable[[float], None] = time.sleep
 ) -> int:
@@ -189,13 +133,6 @@ def _terminate(instance: DagsterInstance, run: DagsterRun) -> None:
         _log.warning("run %s could not be told to stop (%s)", run.run_id, type(error).__name__)
 
 
-def runs(
-    instance: DagsterInstance, backfill_id: str, statuses: Sequence[DagsterRunStatus] | None = None
-) -> Sequence[DagsterRun]:
-    """The runs of a backfill, newest first."""
-    return instance.get_runs(filters=RunsFilter(tags={BACKFILL_ID_TAG: backfill_id}, statuses=statuses))
-
-
 def wait_until_canceled(
     instance: DagsterInstance, backfill_id: str, *, timeout: float = 60, sleep: Callable[[float], None] = time.sleep
 ) -> None:
@@ -210,7 +147,7 @@ def resume(instance: DagsterInstance, graph: Graph, backfill_id: str, *, lock: L
 
     Raises `UsageError` when it has not ended, or when nothing is left.
     """
-    backfill = find(instance, backfill_id)
+    backfill = settle(instance, graph, find(instance, backfill_id))
     if not has_ended(backfill):
         raise UsageError(
             f"backfill {backfill_id} has not ended ({backfill.status.value}); wait for it or run "
@@ -268,19 +205,3 @@ def _tags(request: BackfillRequest) -> dict[str, str]:
         REASON_TAG: request.reason,
         REQUESTED_BY_TAG: request.requested_by,
     }
-
-
-def materialised_before(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> frozenset[str]:
-    """Partitions of an asset that earlier runs of a resumed run's group materialised; none for any other run.
-
-    A run counts as resumed by its tag `dagster/is_resume_retry`: whoever asks anew means all that was asked.
-    """
-    if run.tags.get(RESUME_TAG) != "true" or (group := instance.get_run_group(run.run_id)) is None:
-        return frozenset()
-    return frozenset(
-        entry.dagster_event.partition
-        for earlier in group[1]
-        if earlier.run_id != run.run_id
-        for entry in instance.all_logs(earlier.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
-        if entry.dagster_event and entry.dagster_event.asset_key == asset and entry.dagster_event.partition
-    )

@@ -14,20 +14,8 @@ from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from backfill_assets.errors import UsageError
-from backfill_assets.launching import (
-    KEY_TAG,
-    MAX_TITLE,
-    RESUME_TAG,
-    BackfillRequest,
-    Launched,
-    backfills,
-    cancel,
-    find,
-    has_ended,
-    launch,
-    materialised_before,
-    resume,
-)
+from backfill_assets.following import RESUME_TAG, backfills, find, has_ended, materialised_before
+from backfill_assets.launching import KEY_TAG, MAX_TITLE, BackfillRequest, Launched, cancel, launch, resume
 
 # Dagster writes queries that SQLAlchemy grumbles about.
 pytestmark = pytest.mark.filterwarnings("ignore:Coercing Subquery:sqlalchemy.exc.SAWarning")

@@ -20,7 +20,8 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import DagsterError
 
 from backfill_assets.errors import TransientError, UsageError
-from backfill_assets.launching import cancel, find, has_succeeded, is_daemon_alive
+from backfill_assets.following import find, has_succeeded, is_daemon_alive
+from backfill_assets.launching import cancel
 from backfill_assets_tests.test_launching import end, start
 
 # Dagster writes queries that SQLAlchemy grumbles about.

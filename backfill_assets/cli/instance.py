@@ -13,7 +13,7 @@ from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
 from backfill_assets.errors import ConfigurationError
-from backfill_assets.launching import Graph
+from backfill_assets.following import Graph
 from backfill_assets.settings import Settings
 
 

@@ -6,7 +6,7 @@ What the stack is belongs to `stack.py`, the comparison with the source to `veri
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 from dagster import DagsterInstance
 from rich.progress import Progress, TaskID
 
-from backfill_assets import launching
+from backfill_assets import following, launching
 from backfill_assets.cli.command import Output
 from backfill_assets.cli.instance import asset_graph
 from backfill_assets.cli.progress import bars
-from backfill_assets.errors import BackfillError, PermanentError, UsageError
-from backfill_assets.launching import Backfill
+from backfill_assets.errors import BackfillError, PermanentError
+from backfill_assets.following import Backfill
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings, publish
@@ -125,15 +125,9 @@ class Demo:
             tasks: dict[str, TaskID] = {}
             newest: Mapping[str, Backfill] = {}
             deadline = time.monotonic() + DETECTION_SECONDS
-            resumed: set[str] = set()
-            while newest.keys() < set(stack.tenants) or not all(map(launching.has_ended, newest.values())):
+            while newest.keys() < set(stack.tenants) or not all(map(following.has_ended, newest.values())):
                 time.sleep(1)
                 stack.supervisor.revive()
-                newest = _newest_of_each_tenant(instance)
-                for tenant, backfill in newest.items():
-                    if tenant not in resumed and launching.has_ended(backfill):
-                        resumed.add(tenant)
-                        self._resume(instance, backfill)
                 newest = _newest_of_each_tenant(instance)
                 for backfill in newest.values():
                     self._show(instance, backfill, progress, tasks)
@@ -143,27 +137,19 @@ class Demo:
                         f"nothing was launched for {waiting} within {DETECTION_SECONDS} s; the ticks of the sensor "
                         f"new_tenant_services in the UI and {stack.supervisor.log('daemon')} say why"
                     )
-        if failed := [b.backfill_id for b in newest.values() if not launching.has_succeeded(b)]:
+        ended = [
+            b if following.has_succeeded(b) else following.settle(instance, asset_graph(), b) for b in newest.values()
+        ]
+        if failed := [b.backfill_id for b in ended if not following.has_succeeded(b)]:
             raise PermanentError(
                 f"backfill {', '.join(failed)} did not succeed; `make demo` without ONCE keeps the UI open: see there "
                 "why, and re-execute it from failure"
             )
 
-    def _resume(self, instance: DagsterInstance, backfill: Backfill) -> None:
-        """Launch, once, what a backfill left undone: one whose demo was killed may have ended without all of it."""
-        if launching.has_succeeded(backfill):
-            return
-        try:
-            again = launching.resume(instance, asset_graph(), backfill.backfill_id, lock=lambda _name: nullcontext())
-        except UsageError as error:
-            self.output.remark(str(error))
-        else:
-            self.output.remark(f"backfill {backfill.backfill_id} left something undone: resumed as {again.backfill_id}")
-
     def _show(
         self, instance: DagsterInstance, backfill: Backfill, progress: Progress, tasks: dict[str, TaskID]
     ) -> None:
-        done, total = launching.progress(instance, backfill)
+        done, total = following.progress(instance, backfill)
         if backfill.backfill_id not in tasks:
             tasks[backfill.backfill_id] = progress.add_task(backfill.title or backfill.backfill_id, total=total)
             progress.console.print(f"detected {backfill.title}: {backfill.description}", soft_wrap=True)
@@ -187,4 +173,4 @@ class Demo:
 def _newest_of_each_tenant(instance: DagsterInstance) -> Mapping[str, Backfill]:
     tags = {launching.DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}
     # Newest first, so the newest of a tenant is what remains when they are taken from the end.
-    return {b.tags[TENANT_TAG]: b for b in reversed(launching.backfills(instance, tags))}
+    return {b.tags[TENANT_TAG]: b for b in reversed(following.backfills(instance, tags))}

@@ -13,7 +13,7 @@ from dagster import AssetExecutionContext
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window, plan_chunks
 from backfill_assets.errors import BackfillError, UsageError
-from backfill_assets.launching import materialised_before
+from backfill_assets.following import materialised_before
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed

@@ -19,7 +19,7 @@ import httpx
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.execution.backfill import PartitionBackfill
 
-from backfill_assets import launching
+from backfill_assets import following
 from backfill_assets.resources import open_wiring
 from backfill_assets.sandbox.stack import DAEMON, Stack
 from backfill_assets.sandbox.verification import Compared, compare_table
@@ -103,14 +103,14 @@ class Running:
         """Wait for the end of a backfill."""
 
         def found() -> PartitionBackfill | None:
-            backfill = launching.find(self.instance, backfill_id)
-            return backfill if launching.has_ended(backfill) else None
+            backfill = following.find(self.instance, backfill_id)
+            return backfill if following.has_ended(backfill) else None
 
         return until(f"the end of backfill {backfill_id}", found)
 
     def runs(self, backfill_id: str, *statuses: DagsterRunStatus) -> Sequence[DagsterRun]:
         """The runs of a backfill in these states (any), oldest first."""
-        return launching.runs(self.instance, backfill_id, statuses or None)[::-1]
+        return following.runs(self.instance, backfill_id, statuses or None)[::-1]
 
     def retry_of(self, run: DagsterRun) -> DagsterRun | None:
         """The run that Dagster started in place of a crashed one, when it has succeeded."""

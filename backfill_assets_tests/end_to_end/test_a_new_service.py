@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
-from backfill_assets import launching
+from backfill_assets import following, launching
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings
@@ -19,14 +19,14 @@ def test_the_sensor_fills_in_the_history_of_newly_connected_services(running: Ru
     tags = {launching.REQUESTED_BY_TAG: "sensor new_tenant_services"}
     launched = until("a backfill for each tenant", lambda: _one_for_each_tenant(running, tags))
     assert {b.tags["backfill/tenant"] for b in launched} == set(TENANTS)
-    assert all(launching.has_succeeded(running.ended(b.backfill_id)) for b in launched)
+    assert all(following.has_succeeded(running.ended(b.backfill_id)) for b in launched)
     report = verify(load_settings(running.environment), running.stack.sandbox_url)
     assert report.problem == ""
     assert all(row.source for row in report.compared)
 
 
 def _one_for_each_tenant(running: Running, tags: Mapping[str, str]) -> Sequence[PartitionBackfill] | None:
-    found = launching.backfills(running.instance, tags)
+    found = following.backfills(running.instance, tags)
     return found if len(found) >= len(TENANTS) else None
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from dagster import DagsterRunStatus
 
-from backfill_assets import launching
+from backfill_assets import following
 from backfill_assets.sandbox.stack import DAEMON
 from backfill_assets_tests.end_to_end.conftest import RUNS_AT_ONCE
 from backfill_assets_tests.end_to_end.running import Running, until
@@ -51,7 +51,7 @@ def test_a_cancelled_backfill_stops_at_a_commit_and_resumes_with_the_rest(runnin
     rest = running.materialised(*running.runs(json.loads(resumed.stdout)["backfill_id"]))
     assert set((done + rest).values()) == {1}
     assert len(done + rest) == WINDOWS
-    assert launching.find(running.instance, backfill_id).status.value == "CANCELED"
+    assert following.find(running.instance, backfill_id).status.value == "CANCELED"
     assert [(row.source > 0, row.is_equal) for row in running.compare("initech", start, end) if row.table == TABLE] == [
         (True, True)
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from dagster import DagsterRun, DagsterRunStatus
 
-from backfill_assets import launching
+from backfill_assets import following
 from backfill_assets.sandbox.stack import CODE_SERVER
 from backfill_assets_tests.end_to_end.running import Running, finish, until
 
@@ -67,7 +67,7 @@ def _die_and_resume(running: Running, tenant: str, span: tuple[str, str], kill: 
     waited = finish(trigger)
     assert waited.returncode == 0, waited.stderr
     assert f"{TABLES * 8}/{TABLES * 8}" in waited.stderr
-    assert launching.has_succeeded(running.ended(backfill_id))
+    assert following.has_succeeded(running.ended(backfill_id))
     assert all(row.source and row.is_equal for row in running.compare(tenant, start, end))
 
 

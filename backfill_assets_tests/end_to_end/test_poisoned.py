@@ -5,7 +5,7 @@ import json
 import pytest
 from dagster import DagsterRunStatus
 
-from backfill_assets import launching
+from backfill_assets import following
 from backfill_assets_tests.end_to_end.running import Running, finish
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -42,4 +42,4 @@ def test_a_poisoned_window_fails_alone_and_is_resumed_alone(running: Running) ->
     rest = running.runs(json.loads(resumed.stdout)["backfill_id"])
     assert running.materialised(*rest) == {("company_contacts", "acme|2023-03-12"): 1}
     assert all(r.is_equal for r in running.compare("acme", "2023-03-05", "2023-03-26") if r.table == "company/contacts")
-    assert launching.find(running.instance, backfill_id).status.value == "COMPLETED_FAILED"
+    assert following.find(running.instance, backfill_id).status.value == "COMPLETED_FAILED"

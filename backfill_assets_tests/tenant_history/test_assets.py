@@ -11,7 +11,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
 from backfill_assets.errors import TransientError
-from backfill_assets.launching import RESUME_TAG
+from backfill_assets.following import RESUME_TAG
 from backfill_assets.tenant_history.assets import op_name, table_asset, table_assets
 from backfill_assets.tenant_history.partitions import asset_key, tenant_set
 from backfill_assets_tests.tenant_history.worlds import DESK, NOTES, TICKETS, World, in_week, note, tickets_in, week

@@ -12,7 +12,8 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from backfill_assets.errors import SourceUnreachable, TransientError
-from backfill_assets.launching import Launched, backfills
+from backfill_assets.following import backfills
+from backfill_assets.launching import Launched
 from backfill_assets.tenant_history.assets import table_assets
 from backfill_assets.tenant_history.detection import Verdict
 from backfill_assets.tenant_history.onboarding import (

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from backfill_assets.adapters.state.schema import initialise
-from backfill_assets.launching import backfills
+from backfill_assets.following import backfills
 from backfill_assets.resources import wiring
 from backfill_assets.settings import load_settings
 from backfill_assets.tenant_history.automation import new_tenant_services

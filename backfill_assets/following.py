@@ -1,0 +1,147 @@
+"""Following Dagster backfills: finding them, and what has come of them.
+
+Here belongs what is read, and one correction of what Dagster says too early. Starting, stopping and resuming belongs to
+`launching.py`; these two are the only places that touch Dagster's private backfill API, and their tests pin it.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+
+from backfill_assets.errors import UsageError
+
+Graph = BaseAssetGraph[Any]
+"""Every asset that Dagster knows, and how they hang together."""
+
+Backfill = PartitionBackfill
+"""A backfill as Dagster keeps it."""
+
+RESUME_TAG = "dagster/is_resume_retry"
+
+RECENT_SECONDS = 600.0
+"""How long after its end a backfill may still be settled by those who look at all of them."""
+
+
+def backfills(
+    instance: DagsterInstance, tags: Mapping[str, str], *, statuses: Sequence[BulkActionStatus] | None = None
+) -> Sequence[PartitionBackfill]:
+    """The backfills with these tags, newest first."""
+    return instance.get_backfills(filters=BulkActionsFilter(tags=dict(tags), statuses=statuses))
+
+
+def find(instance: DagsterInstance, backfill_id: str) -> PartitionBackfill:
+    """The backfill with this id; raises `UsageError` when there is none."""
+    if (backfill := instance.get_backfill(backfill_id)) is None:
+        raise UsageError(
+            f"there is no backfill {backfill_id!r} in this Dagster instance; the Backfills page of the UI lists the ids"
+        )
+    return backfill
+
+
+def has_ended(backfill: PartitionBackfill) -> bool:
+    """Whether nothing more will come of this backfill."""
+    return backfill.status in BULK_ACTION_TERMINAL_STATUSES
+
+
+def has_succeeded(backfill: PartitionBackfill) -> bool:
+    """Whether it has ended and all of its partitions were done."""
+    return backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED)
+
+
+def is_daemon_alive(instance: DagsterInstance) -> bool:
+    """Whether the daemon that carries out backfills has been heard of lately."""
+    # Deferred: only the command line asks, and the daemon's own code is half a second to import.
+    from dagster._daemon.controller import get_daemon_statuses
+    from dagster._daemon.daemon import BackfillDaemon
+
+    name = BackfillDaemon.daemon_type()
+    return get_daemon_statuses(instance, [name])[name].healthy is True
+
+
+def progress(instance: DagsterInstance, backfill: PartitionBackfill) -> tuple[int, int]:
+    """Partitions materialised so far, and all of them.
+
+    Counted from the runs, since Dagster brings the backfill's own numbers up to date only every half minute.
+    """
+    found = backfill.asset_backfill_data
+    total = found.target_subset.num_partitions_and_non_partitioned_assets if found else 0
+    done = sum(instance.get_run_stats(run.run_id).materializations for run in runs(instance, backfill.backfill_id))
+    return (total if has_succeeded(backfill) else min(done, total)), total
+
+
+def runs(
+    instance: DagsterInstance, backfill_id: str, statuses: Sequence[DagsterRunStatus] | None = None
+) -> Sequence[DagsterRun]:
+    """The runs of a backfill, newest first."""
+    return instance.get_runs(filters=RunsFilter(tags={BACKFILL_ID_TAG: backfill_id}, statuses=statuses))
+
+
+def materialised_before(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> frozenset[str]:
+    """Partitions of an asset that earlier runs of a resumed run's group materialised; none for any other run.
+
+    A run counts as resumed by its tag `dagster/is_resume_retry`: whoever asks anew means all that was asked.
+    """
+    if run.tags.get(RESUME_TAG) != "true" or (group := instance.get_run_group(run.run_id)) is None:
+        return frozenset()
+    return frozenset(
+        entry.dagster_event.partition
+        for earlier in group[1]
+        if earlier.run_id != run.run_id
+        for entry in instance.all_logs(earlier.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+        if entry.dagster_event and entry.dagster_event.asset_key == asset and entry.dagster_event.partition
+    )
+
+
+def settle(instance: DagsterInstance, graph: Graph, backfill: Backfill) -> Backfill:
+    """Correct a backfill that ended as failed although more of it was done; return it as it stands now.
+
+    Dagster's daemon works out first which partitions failed, and asks afterwards, anew, whether all runs have ended:
+    what the retry of a crashed run materialised in between is counted as failed. The events of the runs tell.
+    """
+    if backfill.status is not BulkActionStatus.COMPLETED_FAILED:
+        return backfill
+    with partition_loading_context(dynamic_partitions_store=instance):
+        told = backfill.get_asset_backfill_data(graph)
+        done = told.materialized_subset | (_materialised(instance, graph, backfill) & told.target_subset)
+        late = done - told.materialized_subset
+        if not late.num_partitions_and_non_partitioned_assets:
+            return backfill
+        truth = told._replace(
+            materialized_subset=done, failed_and_downstream_subset=told.failed_and_downstream_subset - done
+        )
+        settled: Backfill = backfill.with_asset_backfill_data(truth, instance, graph)
+        if not (told.target_subset - done).num_partitions_and_non_partitioned_assets:
+            settled = settled._replace(status=BulkActionStatus.COMPLETED_SUCCESS)
+    instance.update_backfill(settled)
+    return settled
+
+
+def settle_recent(instance: DagsterInstance, graph: Graph, tags: Mapping[str, str]) -> None:
+    """Settle the backfills with these tags that ended as failed a short while ago."""
+    since = time.time() - RECENT_SECONDS
+    for backfill in backfills(instance, tags, statuses=[BulkActionStatus.COMPLETED_FAILED]):
+        if (backfill.backfill_end_timestamp or 0) > since:
+            settle(instance, graph, backfill)
+
+
+def _materialised(instance: DagsterInstance, graph: Graph, backfill: Backfill) -> AssetGraphSubset:
+    entries = (
+        entry.dagster_event
+        for run in runs(instance, backfill.backfill_id)
+        for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+    )
+    found = {AssetKeyPartitionKey(e.asset_key, e.partition) for e in entries if e and e.asset_key and e.partition}
+    return AssetGraphSubset.from_asset_partition_set(found, graph)
