@@ -4,7 +4,6 @@ Here belongs what is read, and one correction of what Dagster says too early. St
 `launching.py`; these two are the only places that touch Dagster's private backfill API, and their tests pin it.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +12,14 @@ from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraph
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.events import RunFailureReason
 from dagster._core.execution.backfill import (
     BULK_ACTION_TERMINAL_STATUSES,
     BulkActionsFilter,
     BulkActionStatus,
     PartitionBackfill,
 )
-from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG, RUN_FAILURE_REASON_TAG
 
 from backfill_assets.errors import UsageError
 
@@ -30,9 +30,6 @@ Backfill = PartitionBackfill
 """A backfill as Dagster keeps it."""
 
 RESUME_TAG = "dagster/is_resume_retry"
-
-RECENT_SECONDS = 600.0
-"""How long after its end a backfill may still be settled by those who look at all of them."""
 
 
 def backfills(
@@ -129,12 +126,30 @@ def settle(instance: DagsterInstance, graph: Graph, backfill: Backfill) -> Backf
     return settled
 
 
-def settle_recent(instance: DagsterInstance, graph: Graph, tags: Mapping[str, str]) -> None:
-    """Settle the backfills with these tags that ended as failed a short while ago."""
-    since = time.time() - RECENT_SECONDS
-    for backfill in backfills(instance, tags, statuses=[BulkActionStatus.COMPLETED_FAILED]):
-        if (backfill.backfill_end_timestamp or 0) > since:
-            settle(instance, graph, backfill)
+def lost_retries(instance: DagsterInstance, backfill: Backfill) -> Sequence[DagsterRun]:
+    """Crashed runs of an ended backfill that Dagster should have tried again and did not.
+
+    It does not when the daemon looks at the backfill between the failure of the run and the mark that it will be
+    retried, nor when the code server is away at the moment at which the retry is made.
+    """
+    failed = runs(instance, backfill.backfill_id, [DagsterRunStatus.FAILURE])
+    return [run for run in failed if _has_crashed(run) and _may_be_retried(instance, run)]
+
+
+def resumptions(instance: DagsterInstance, backfill: Backfill) -> Sequence[Backfill]:
+    """The backfills that were launched for what this one left undone, newest first."""
+    return backfills(instance, {PARENT_BACKFILL_ID_TAG: backfill.backfill_id})
+
+
+def _has_crashed(run: DagsterRun) -> bool:
+    return run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
+
+
+def _may_be_retried(instance: DagsterInstance, run: DagsterRun) -> bool:
+    group = instance.get_run_group(run.run_id)
+    family = [run] if group is None else group[1]
+    was_retried = any(other.parent_run_id == run.run_id for other in family)
+    return not was_retried and len(family) <= instance.run_retries_max_retries
 
 
 def _materialised(instance: DagsterInstance, graph: Graph, backfill: Backfill) -> AssetGraphSubset:

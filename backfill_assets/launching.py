@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,17 @@ from dagster._core.utils import make_new_backfill_id
 from dagster_shared.error import DagsterError
 
 from backfill_assets.errors import TransientError, UsageError
-from backfill_assets.following import Graph, backfills, find, has_ended, runs, settle
+from backfill_assets.following import (
+    Graph,
+    backfills,
+    find,
+    has_ended,
+    has_succeeded,
+    lost_retries,
+    resumptions,
+    runs,
+    settle,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +46,8 @@ REASON_TAG = "backfill/reason"
 REQUESTED_BY_TAG = "backfill/requested_by"
 
 MAX_TITLE = 100
+RETRY_SECONDS, RECENT_SECONDS = 10.0, 600.0
+"""How long after its end a backfill may be recovered: not while Dagster may still make the retry, nor for ever."""
 POLL_SECONDS = 0.25
 QUIET_SECONDS = 2.0
 ACTIVE = (BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING)
@@ -169,6 +181,24 @@ def resume(instance: DagsterInstance, graph: Graph, backfill_id: str, *, lock: L
             again = _new(instance, left, tags, title, backfill.description, backfill.run_config)
         instance.add_backfill(again)
         return Launched(backfill_id=again.backfill_id, is_new=True)
+
+
+def recover(instance: DagsterInstance, graph: Graph, tags: Mapping[str, str], *, lock: Lock) -> list[Launched]:
+    """Put right what Dagster's daemon got wrong of these backfills lately; return what was launched for it.
+
+    One that was called failed too early is settled, and one that lost the retry of a crashed run is resumed. One that
+    failed with its sentence is left to a person.
+    """
+    ended = backfills(instance, tags, statuses=[BulkActionStatus.COMPLETED_FAILED])
+    lately = [b for b in ended if RETRY_SECONDS < time.time() - (b.backfill_end_timestamp or 0) < RECENT_SECONDS]
+    unsettled = [b for b in lately if not has_succeeded(settle(instance, graph, b))]
+    lost = [b for b in unsettled if not resumptions(instance, b) and lost_retries(instance, b)]
+    resumed = []
+    for backfill in lost:
+        # Whoever resumed it at the same time has left nothing to do.
+        with suppress(UsageError):
+            resumed.append(resume(instance, graph, backfill.backfill_id, lock=lock))
+    return resumed
 
 
 def _same_target(instance: DagsterInstance, backfill: PartitionBackfill) -> Sequence[PartitionBackfill]:

@@ -20,7 +20,7 @@ THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 CLOCK_TOLERANCE = 2.0
 """Seconds by which a process may seem to be younger than the event that it logged."""
 
-LONGEST_WAIT_FOR_CODE = 15.0
+LONGEST_WAIT_FOR_CODE = 12.0
 """Seconds for which a dead run is kept when its code server is dead too; that one may come back elsewhere."""
 
 

@@ -2,20 +2,23 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
-from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, RUN_FAILURE_REASON_TAG
 
 from backfill_assets.errors import UsageError
-from backfill_assets.following import RECENT_SECONDS, find, has_succeeded, settle, settle_recent
-from backfill_assets.launching import DOMAIN_TAG, resume
+from backfill_assets.following import find, has_succeeded, settle
+from backfill_assets.launching import DOMAIN_TAG, RECENT_SECONDS, RETRY_SECONDS, recover, resume
 from backfill_assets_tests.test_launching import GRAPH, ONE, TWO, end, materialise, no_lock, start, targets
 
 # Dagster writes queries that SQLAlchemy grumbles about.
 pytestmark = pytest.mark.filterwarnings("ignore:Coercing Subquery:sqlalchemy.exc.SAWarning")
 
+RETRIES = {"run_retries": {"enabled": True, "max_retries": 2}}
 SEEN = [(ONE, "a"), (ONE, "b"), (TWO, "a")]
 LATE = [(ONE, "c"), (ONE, "d"), (TWO, "b")]
 
@@ -25,6 +28,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         ephemeral.run_storage.migrate()
         yield ephemeral
+
+
+@pytest.fixture
+def with_retries(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=RETRIES) as local:
+        yield local
 
 
 def ended(instance: dg.DagsterInstance, *late: tuple[dg.AssetKey, str], status: str = "COMPLETED_FAILED") -> str:
@@ -71,10 +80,56 @@ def test_only_one_that_dagster_calls_partly_failed_is_settled(instance: dg.Dagst
     assert settle(instance, GRAPH, find(instance, backfill_id)).status.value == status
 
 
-def test_who_looks_at_all_of_them_settles_those_that_ended_lately(instance: dg.DagsterInstance) -> None:
+def crashed(instance: dg.DagsterInstance, *, reason: str = "START_TIMEOUT", retried: bool = False) -> str:
+    """A backfill that ended while Dagster should have tried its one run again."""
+    backfill_id = ended(instance, status="REQUESTED")
+    job = dg.JobDefinition(graph_def=dg.GraphDefinition(name="job"))
+    tags = {BACKFILL_ID_TAG: backfill_id, RUN_FAILURE_REASON_TAG: reason}
+    run = instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.FAILURE)
+    if retried:
+        family = {"dagster/parent_run_id": run.run_id, "dagster/root_run_id": run.run_id}
+        tags = {BACKFILL_ID_TAG: backfill_id, **family}
+        instance.create_run_for_job(job, tags=tags, parent_run_id=run.run_id, root_run_id=run.run_id)
+    end(instance, backfill_id, *SEEN)
+    return backfill_id
+
+
+def age(instance: dg.DagsterInstance, backfill_id: str, seconds: float) -> None:
+    instance.update_backfill(find(instance, backfill_id)._replace(backfill_end_timestamp=time.time() - seconds))
+
+
+TAGS = {DOMAIN_TAG: "letters"}
+
+
+@pytest.mark.parametrize(("seconds", "settled"), [(RETRY_SECONDS / 2, False), (30, True), (RECENT_SECONDS + 60, False)])
+def test_recovering_settles_those_that_ended_lately(
+    instance: dg.DagsterInstance, seconds: float, settled: bool
+) -> None:
     backfill_id = ended(instance, *LATE)
-    tags = {DOMAIN_TAG: "letters"}
-    for age, settled in ((RECENT_SECONDS + 60, False), (10, True)):
-        instance.update_backfill(find(instance, backfill_id)._replace(backfill_end_timestamp=time.time() - age))
-        settle_recent(instance, GRAPH, tags)
-        assert has_succeeded(find(instance, backfill_id)) is settled
+    age(instance, backfill_id, seconds)
+    assert recover(instance, GRAPH, TAGS, lock=no_lock) == []
+    assert has_succeeded(find(instance, backfill_id)) is settled
+
+
+def test_a_backfill_that_lost_the_retry_of_a_crashed_run_is_resumed_once(with_retries: dg.DagsterInstance) -> None:
+    """The daemon looked between the failure of the run and the mark that it would be retried."""
+    backfill_id = crashed(with_retries)
+    age(with_retries, backfill_id, 30)
+    [again] = recover(with_retries, GRAPH, TAGS, lock=no_lock)
+    assert again.is_new
+    assert targets(find(with_retries, again.backfill_id)) == {(k.to_user_string(), p) for k, p in LATE}
+    end(with_retries, again.backfill_id)
+    assert recover(with_retries, GRAPH, TAGS, lock=no_lock) == []
+
+
+@pytest.mark.parametrize("how", [{"reason": "STEP_FAILURE"}, {"retried": True}], ids=["by its sentence", "retried"])
+def test_one_that_failed_for_good_is_left_to_a_person(with_retries: dg.DagsterInstance, how: dict[str, Any]) -> None:
+    backfill_id = crashed(with_retries, **how)
+    age(with_retries, backfill_id, 30)
+    assert recover(with_retries, GRAPH, TAGS, lock=no_lock) == []
+
+
+def test_without_retries_none_is_lost(instance: dg.DagsterInstance) -> None:
+    backfill_id = crashed(instance)
+    age(instance, backfill_id, 30)
+    assert recover(instance, GRAPH, TAGS, lock=no_lock) == []

@@ -9,8 +9,10 @@ from backfill_assets import following
 from backfill_assets.cli.command import Output
 from backfill_assets.cli.instance import asset_graph
 from backfill_assets.errors import PermanentError
+from backfill_assets.following import Backfill
 
 POLL_SECONDS = 1.0
+RECOVERY_SECONDS = 75.0
 
 
 def bars(output: Output) -> Progress:
@@ -20,23 +22,43 @@ def bars(output: Output) -> Progress:
 
 
 def until_ended(instance: DagsterInstance, backfill_id: str, output: Output) -> None:
-    """Show the progress of a backfill until it has ended; raises `PermanentError` when not all of it was done."""
+    """Show the progress of a backfill until it has ended; raises `PermanentError` when not all of it was done.
+
+    One that lost the retry of a crashed run is followed into the backfill that goes on with the rest.
+    """
     if not following.is_daemon_alive(instance):
         output.remark("no Dagster daemon runs on this instance: nothing begins before `dagster-daemon run` is started")
     with bars(output) as progress:
-        bar = progress.add_task(following.find(instance, backfill_id).title or backfill_id)
-        while True:
-            backfill = following.find(instance, backfill_id)
-            done, total = following.progress(instance, backfill)
-            progress.update(bar, completed=done, total=total)
-            if following.has_ended(backfill):
-                break
-            time.sleep(POLL_SECONDS)
+        backfill = _follow(instance, backfill_id, progress)
+        while not following.has_succeeded(backfill) and (successor := _successor(instance, backfill)):
+            backfill = _follow(instance, successor.backfill_id, progress)
     if not following.has_succeeded(backfill):
         backfill = following.settle(instance, asset_graph(), backfill)
     if not following.has_succeeded(backfill):
-        failed = following.runs(instance, backfill_id, [DagsterRunStatus.FAILURE])
+        done, total = following.progress(instance, backfill)
+        failed = following.runs(instance, backfill.backfill_id, [DagsterRunStatus.FAILURE])
         raise PermanentError(
-            f"backfill {backfill_id} ended {backfill.status.value}: {done} of {total} partitions are done and "
-            f"{len(failed)} runs failed; the UI shows why, `backfill resume {backfill_id}` does the rest"
+            f"backfill {backfill.backfill_id} ended {backfill.status.value}: {done} of {total} partitions are done and "
+            f"{len(failed)} runs failed; the UI shows why, `backfill resume {backfill.backfill_id}` does the rest"
         )
+
+
+def _follow(instance: DagsterInstance, backfill_id: str, progress: Progress) -> Backfill:
+    bar = progress.add_task(following.find(instance, backfill_id).title or backfill_id)
+    while True:
+        backfill = following.find(instance, backfill_id)
+        done, total = following.progress(instance, backfill)
+        progress.update(bar, completed=done, total=total)
+        if following.has_ended(backfill):
+            return backfill
+        time.sleep(POLL_SECONDS)
+
+
+def _successor(instance: DagsterInstance, backfill: Backfill) -> Backfill | None:
+    """The backfill that the sensor launches, within a minute, for one that lost the retry of a crashed run."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while following.lost_retries(instance, backfill) and time.monotonic() < deadline:
+        if resumed := following.resumptions(instance, backfill):
+            return resumed[0]
+        time.sleep(POLL_SECONDS)
+    return None

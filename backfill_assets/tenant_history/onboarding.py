@@ -16,8 +16,8 @@ from dagster import DagsterInstance
 
 from backfill_assets.core.keys import encode_key
 from backfill_assets.errors import BackfillError, TransientError
-from backfill_assets.following import Backfill, Graph, backfills, has_ended, has_succeeded, settle_recent
-from backfill_assets.launching import DOMAIN_TAG, BackfillRequest, Launched, launch
+from backfill_assets.following import Backfill, Graph, backfills, has_ended, has_succeeded
+from backfill_assets.launching import DOMAIN_TAG, BackfillRequest, Launched, launch, recover
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
@@ -70,7 +70,7 @@ def onboard(wiring: Wiring, instance: DagsterInstance, graph: Graph, *, requeste
 
     A service that cannot be reached, or that refuses its credential, is told of and left for the next time.
     """
-    settle_recent(instance, graph, {DOMAIN_TAG: DOMAIN})
+    recover(instance, graph, {DOMAIN_TAG: DOMAIN}, lock=wiring.lock)
     findings = survey(wiring, instance)
     for finding in findings:
         _remember(wiring, finding)
