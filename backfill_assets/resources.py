@@ -12,7 +12,7 @@ from functools import partial
 import dagster as dg
 
 from backfill_assets.adapters.lake.raw import RawLake
-from backfill_assets.adapters.rest.registry import CONNECTORS
+from backfill_assets.adapters.rest.registry import CONNECTORS, Access
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.core.dead_letters import DeadLetterLedger
 from backfill_assets.core.source import RecordSource
@@ -63,7 +63,7 @@ def find_tenant_service(settings: Settings, tenant: str, service: str) -> Tenant
 
 def connect(service: TenantService, *, is_probe: bool = False) -> RecordSource:
     """Open a tenant's account at its service; no request is made yet."""
-    return CONNECTORS[service.spec.name].open(
+    access = Access(
         tenant=service.tenant,
         base_url=service.base_url or "",
         credential=service.credential,
@@ -71,6 +71,7 @@ def connect(service: TenantService, *, is_probe: bool = False) -> RecordSource:
         page_size=service.spec.page_size,
         is_probe=is_probe,
     )
+    return CONNECTORS[service.spec.name].open(access)
 
 
 @contextmanager

@@ -4,33 +4,31 @@ A new kind of service is one tables module, one client module and one entry here
 opened: whoever only wants the specs (definitions, plans) does not pay for an HTTP library.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
 
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
 from backfill_assets.core.source import RecordSource, ServiceSpec
 
 
-class OpenSource(Protocol):
-    """Opens a client; `credential` is by field, `credential_names` are the settings' names, for messages.
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How one tenant's account is reached; `credential` is by field, `credential_names` are its settings' names.
 
     A probe asks once and gives up within seconds, for whoever only wants to know whether the connection works.
     """
 
-    def __call__(
-        self,
-        *,
-        tenant: str,
-        base_url: str,
-        credential: Mapping[str, str],
-        credential_names: Sequence[str],
-        page_size: int,
-        is_probe: bool = False,
-    ) -> RecordSource:
-        """Raise `ConfigurationError` where the address or the credential is incomplete; make no request yet."""
-        ...
+    tenant: str
+    base_url: str
+    credential: Mapping[str, str] = field(repr=False)
+    credential_names: Sequence[str]
+    page_size: int
+    is_probe: bool = False
+
+
+OpenSource = Callable[[Access], RecordSource]
+"""Opens a client; raises `ConfigurationError` where the address or the credential is incomplete, makes no request yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,25 +39,17 @@ class Connector:
     open: OpenSource
 
 
-def _open_connectwise(
-    *,
-    tenant: str,
-    base_url: str,
-    credential: Mapping[str, str],
-    credential_names: Sequence[str],
-    page_size: int,
-    is_probe: bool = False,
-) -> RecordSource:
+def _open_connectwise(access: Access) -> RecordSource:
     from backfill_assets.adapters.rest.connectwise import ConnectWiseSource
     from backfill_assets.adapters.rest.http import PROBE_WIRE, REAL_WIRE
 
     return ConnectWiseSource(
-        tenant=tenant,
-        base_url=base_url,
-        credential=credential,
-        credential_names=credential_names,
-        page_size=page_size,
-        wire=PROBE_WIRE if is_probe else REAL_WIRE,
+        tenant=access.tenant,
+        base_url=access.base_url,
+        credential=access.credential,
+        credential_names=access.credential_names,
+        page_size=access.page_size,
+        wire=PROBE_WIRE if access.is_probe else REAL_WIRE,
     )
 
 
