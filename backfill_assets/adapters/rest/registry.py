@@ -28,7 +28,7 @@ class Access:
 
 
 OpenSource = Callable[[Access], RecordSource]
-"""Opens a client; raises `ConfigurationError` where the address or the credential is incomplete, makes no request yet."""
+"""Opens a client, without a request; raises `ConfigurationError` where the address or the credential is incomplete."""
 
 
 @dataclass(frozen=True, kw_only=True)
