@@ -4,7 +4,7 @@ Here belongs what tests of several folders need; what one folder needs belongs t
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,15 +33,20 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     postgres.drop_database(name)
 
 
-def _is_without_browser() -> bool:
-    """Whether there is no Chromium, and nothing says that there must be one."""
+def _not_tested() -> Mapping[str, str]:
+    """What this machine cannot test, by the mark of the tests: why."""
     required = os.environ.get("BACKFILL_REQUIRE_SERVICES") == "1"  # noqa: TID251 - says what the machine must have
-    return not required and not Path("/usr/bin/chromium").exists()
+    reasons = {
+        "browser": "" if required or Path("/usr/bin/chromium").exists() else "browser (no Chromium)",
+        "root": "" if os.geteuid() == 0 else "the account that PostgreSQL runs under when root starts it (not root)",
+    }
+    return {mark: reason for mark, reason in reasons.items() if reason}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests out that need a browser where there is none; the summary says so."""
-    left_out = [item for item in items if _is_without_browser() and item.get_closest_marker("browser")]
+    """Leave the tests out that this machine cannot run; the summary says so."""
+    marks = _not_tested()
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in marks)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -49,5 +54,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what this machine could not test."""
-    if _is_without_browser():
-        terminalreporter.write_line("NOT TESTED: browser (no Chromium)")
+    for reason in _not_tested().values():
+        terminalreporter.write_line(f"NOT TESTED: {reason}")

@@ -15,7 +15,7 @@ from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.postgres_home import Account, can_reach, hideaway_of, installed
 from backfill_assets_tests.sandbox.postgres_questions import ask, postmaster
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to drop to another account")
+pytestmark = pytest.mark.root
 
 
 def test_root_opens_no_folder_and_hides_the_cluster_where_the_account_can_reach_it(tmp_path: Path) -> None:
