@@ -6,6 +6,8 @@
   x TransientError         trying again may help
     - RateLimited          the service told us to wait; waiting is not a try
     - SourceUnreachable    no connection to the service; every other request will meet the same
+    - TimedOut             the service took too long; a smaller request may do
+    - CircuitOpen          the service failed too often in a row; nobody asks it before the pause is over
   x PermanentError         trying again cannot help
     - CredentialRefused    the service refused our credential; every other request will meet the same
     - UnexpectedResponse   the service answered something that its interface does not allow
@@ -43,6 +45,18 @@ class RateLimited(TransientError):
 
 class SourceUnreachable(TransientError):
     """No connection to the service could be made, or it broke each time."""
+
+
+class TimedOut(TransientError):
+    """The service took too long to answer; a smaller request may do."""
+
+
+class CircuitOpen(TransientError):
+    """The service failed too often in a row, in whichever process; it may be asked again in `retry_in` seconds."""
+
+    def __init__(self, message: str, *, retry_in: float) -> None:
+        super().__init__(message)
+        self.retry_in = retry_in
 
 
 class PermanentError(BackfillError):

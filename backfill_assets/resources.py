@@ -12,9 +12,10 @@ from functools import partial
 import dagster as dg
 
 from backfill_assets.adapters.lake.raw import RawLake
-from backfill_assets.adapters.rest.registry import CONNECTORS, Access
+from backfill_assets.adapters.rest.registry import Access, connectors
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.core.dead_letters import DeadLetterLedger
+from backfill_assets.core.pacing import Pace, Pacer, Unpaced
 from backfill_assets.core.source import RecordSource
 from backfill_assets.core.switches import SwitchLedger
 from backfill_assets.core.windows import Clock, utc_now
@@ -61,17 +62,27 @@ def find_tenant_service(settings: Settings, tenant: str, service: str) -> Tenant
     return settings.tenants[tenant].services[service]
 
 
-def connect(service: TenantService, *, is_probe: bool = False) -> RecordSource:
-    """Open a tenant's account at its service; no request is made yet."""
+def connect(service: TenantService, *, pacer: Pacer | None = None) -> RecordSource:
+    """Open a tenant's account at its service, to ask at this pace; without one to probe it. No request is made yet."""
     access = Access(
         tenant=service.tenant,
+        spec=service.spec,
         base_url=service.base_url or "",
         credential=service.credential,
         credential_names=service.credential_names,
-        page_size=service.spec.page_size,
-        is_probe=is_probe,
+        pacer=pacer or Unpaced(),
+        is_probe=pacer is None,
     )
-    return CONNECTORS[service.spec.name].open(access)
+    return connectors()[service.spec.name].open(access)
+
+
+def _connect_paced(state: StateDatabase, service: TenantService) -> RecordSource:
+    pace = Pace(
+        requests_per_minute=service.spec.requests_per_minute,
+        breaker_failures=service.spec.breaker_failures,
+        breaker_pause_seconds=service.spec.breaker_pause_seconds,
+    )
+    return connect(service, pacer=state.pacer(service.spec.name, service.tenant, pace))
 
 
 @contextmanager
@@ -84,8 +95,8 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             dead_letters=state.dead_letters,
             switches=state.switches,
             lock=state.lock,
-            connect=connect,
-            probe=partial(connect, is_probe=True),
+            connect=partial(_connect_paced, state),
+            probe=connect,
         )
 
 

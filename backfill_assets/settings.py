@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from backfill_assets.adapters.rest.registry import CONNECTORS
+from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.configuration.credentials import collisions, find_address, find_credential
 from backfill_assets.configuration.files import Problems, dotted
 from backfill_assets.configuration.services import SERVICES_FILE, Services, clientless_notes, read_services
@@ -176,7 +176,7 @@ def load_settings(
     date. Raises `ConfigurationError` with one sentence a line for everything that is wrong.
     """
     environ = os.environ if environ is None else environ  # noqa: TID251 - the one place that reads it
-    builtin = {name: connector.spec for name, connector in CONNECTORS.items()} if builtin is None else builtin
+    builtin = {name: connector.spec for name, connector in connectors().items()} if builtin is None else builtin
     today = datetime.now(UTC).date() if today is None else today
     problems = Problems()
     services = read_services(_named(environ, SERVICES_FILE), builtin=builtin, today=today, problems=problems)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
-from backfill_assets.adapters.rest.registry import CONNECTORS
+from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.settings import Settings, load_settings
 from backfill_assets_tests.configuration.settings_under_test import (
@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> Files:
 
 def test_an_empty_environment_gives_the_built_in_services_and_no_tenants() -> None:
     settings = load_settings({}, today=TODAY)
-    assert settings.services == {name: connector.spec for name, connector in CONNECTORS.items()}
+    assert settings.services == {name: connector.spec for name, connector in connectors().items()}
     assert (settings.tenants, settings.notes, settings.domains) == ({}, (), ("tenant_history",))
 
 

@@ -36,6 +36,7 @@ class TableSection(Section):
     """What the file may say about one table of a service."""
 
     id_field: MaybeText = None
+    deleted_field: MaybeText = None
     version_field: MaybeText = None
     incremental_field: MaybeText = None
     priority: MaybeWhole = None
@@ -52,6 +53,11 @@ class ServiceSection(Section):
     chunk_size_days: MaybeCount = None
     chunks_per_run: MaybeCount = None
     requests_per_minute: MaybeCount = None
+    chunk_target_rows: MaybeCount = None
+    chunk_target_seconds: MaybeCount = None
+    breaker_failures: MaybeCount = None
+    breaker_pause_seconds: MaybeCount = None
+    bulk_above_rows: MaybeCount = None
     page_size: MaybeCount = None
     tables: dict[str, TableSection] = Field(default_factory=dict)
 

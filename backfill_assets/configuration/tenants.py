@@ -53,6 +53,11 @@ class TenantServiceSection(Section):
     lookback_days: MaybeCount = None
     chunk_size_days: MaybeCount = None
     requests_per_minute: MaybeCount = None
+    chunk_target_rows: MaybeCount = None
+    chunk_target_seconds: MaybeCount = None
+    breaker_failures: MaybeCount = None
+    breaker_pause_seconds: MaybeCount = None
+    bulk_above_rows: MaybeCount = None
     page_size: MaybeCount = None
     tables: MaybeTableNames = None
 

@@ -13,6 +13,13 @@ from typing import Any, Protocol
 Record = Mapping[str, Any]
 """One record as the service sent it: decoded JSON, nested, not yet flattened."""
 
+RecordId = int | str
+Identity = tuple[RecordId, datetime]
+"""A record's id and its version, an aware datetime."""
+
+FETCHED_AT_ONCE = 100
+"""The most ids that `RecordSource.fetch` is asked for at once: more would not fit into an address."""
+
 
 class ColumnType(StrEnum):
     """Types that a declared column can have; a column that is not declared is a string."""
@@ -40,13 +47,14 @@ class TableSpec:
     `name` is the service's own name (`service/tickets`); `id_field` and `version_field` are paths into the
     record with `/` between the levels (`_info/lastUpdated`); `incremental_field` is what the service calls the
     version field in a filter; `columns` declares types by flattened name (`_info__lastUpdated`). Tables with a
-    higher `priority` are read first.
+    higher `priority` are read first. `deleted_field` is where the service marks a record that is gone, if it does.
     """
 
     name: str
     id_field: str = "id"
     version_field: str
     incremental_field: str
+    deleted_field: str | None = None
     columns: Mapping[str, ColumnType] = field(default_factory=dict)
     priority: int = 0
 
@@ -60,7 +68,10 @@ class TableSpec:
 class ServiceSpec:
     """One kind of service, with the defaults that a tenant may override.
 
-    `max_page_size` is the service's own bound, which no setting can move.
+    `max_page_size` is the service's own bound, which no setting can move. Chunks start at `chunk_size_days` and shrink
+    past `chunk_target_rows` or `chunk_target_seconds`. After `breaker_failures` failures in a row nobody asks the
+    service for `breaker_pause_seconds`. A read of more than `bulk_above_rows` goes through the service's bulk
+    interface, where it has one.
     """
 
     name: str
@@ -71,6 +82,11 @@ class ServiceSpec:
     chunk_size_days: int
     chunks_per_run: int = 6
     requests_per_minute: int
+    chunk_target_rows: int = 50_000
+    chunk_target_seconds: int = 300
+    breaker_failures: int = 5
+    breaker_pause_seconds: int = 30
+    bulk_above_rows: int | None = None
     page_size: int = 1000
     max_page_size: int = 1000
     grain: Grain = Grain.WEEKLY
@@ -93,11 +109,19 @@ class RecordSource(Protocol):
         ...
 
     def records(self, table: TableSpec, start: datetime, end: datetime) -> Iterator[Sequence[Record]]:
-        """Stream the records whose version lies in `[start, end)`, page by page, each record once.
+        """Stream the records whose version lies in `[start, end)`, page by page, each version once.
 
-        Pages by keyset (`id` greater than the last one seen), so that a record which changes meanwhile cannot
-        shift the others. `start` and `end` are aware datetimes.
+        Pages by keyset (greater than the last one seen), so that a record which changes meanwhile cannot shift the
+        others. `start` and `end` are aware datetimes.
         """
+        ...
+
+    def identities(self, table: TableSpec, start: datetime, end: datetime) -> Iterator[Sequence[Identity]]:
+        """Like `records`, but only ids and versions: what can still be asked where one record spoils the answer."""
+        ...
+
+    def fetch(self, table: TableSpec, ids: Sequence[RecordId]) -> Sequence[Record]:
+        """The records with these ids (at most `FETCHED_AT_ONCE`) as they are now; one that is gone is left out."""
         ...
 
     def count(self, table: TableSpec, start: datetime, end: datetime) -> int:

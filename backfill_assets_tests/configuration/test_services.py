@@ -107,7 +107,8 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
         (
             {"foo": 5},
             (
-                "foo is not a known setting; known are chunk_size_days, chunks_per_run, grain, history_start, "
+                "foo is not a known setting; known are breaker_failures, breaker_pause_seconds, bulk_above_rows, "
+                "chunk_size_days, chunk_target_rows, chunk_target_seconds, chunks_per_run, grain, history_start, "
                 "lookback_days, page_size, requests_per_minute, tables"
             ),
         ),
@@ -123,8 +124,8 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
         (
             {"tables": {"t": {"id": 5}}},
             (
-                "tables.t.id is not a known setting; known are columns, enabled, id_field, incremental_field, "
-                "priority, version_field"
+                "tables.t.id is not a known setting; known are columns, deleted_field, enabled, id_field, "
+                "incremental_field, priority, version_field"
             ),
         ),
         (

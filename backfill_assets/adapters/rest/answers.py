@@ -51,12 +51,22 @@ def service_message(response: httpx.Response) -> str:
 
 
 def _words(body: Any) -> Iterator[str]:
-    """`code: message` of a body shaped `{code, message, errors: [{code, message, field}]}`, outermost first."""
+    """`code: message` of an error in any service's shape, outermost first.
+
+    ConnectWise: `{code, message, errors: [{code, message, field}]}`; ServiceNow: `{error: {message, detail}}`;
+    Salesforce: `[{errorCode, message}]`, and `{error, error_description}` when signing in.
+    """
+    if isinstance(body, list):
+        for each in body:
+            yield from _words(each)
     if not isinstance(body, dict):
         return
-    told = [str(body[name]) for name in ("code", "field", "message") if body.get(name)]
+    told = [str(body[name]) for name in _TELLING if body.get(name) and not isinstance(body[name], dict | list)]
     if told:
         yield ": ".join(told)
-    errors = body.get("errors")
-    for error in errors if isinstance(errors, list) else []:
-        yield from _words(error)
+    for name in ("error", "errors"):
+        if isinstance(body.get(name), dict | list):
+            yield from _words(body[name])
+
+
+_TELLING = ("code", "errorCode", "field", "error", "message", "error_description", "detail")

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
 from backfill_assets.adapters.rest.http import REAL_WIRE, Account, HttpSession, NotFound, Wire
-from backfill_assets.adapters.rest.paging import Keyset, require_range
-from backfill_assets.core.source import Record, TableSpec
+from backfill_assets.adapters.rest.paging import Keyset, identities, require_range
+from backfill_assets.core.source import Identity, Record, RecordId, TableSpec
 from backfill_assets.core.windows import BEGINNING
 from backfill_assets.errors import ConfigurationError, NoSuchTable, UnexpectedResponse
 
@@ -79,6 +79,18 @@ class ConnectWiseSource:
         require_range(start, end)
         return self._pages(table, _ceil_second(start), _ceil_second(end))
 
+    def identities(self, table: TableSpec, start: datetime, end: datetime) -> Iterator[Sequence[Identity]]:
+        """See `RecordSource.identities`."""
+        require_range(start, end)
+        fields = f"{table.id_field},{table.version_field}"
+        return identities(self._pages(table, _ceil_second(start), _ceil_second(end), fields=fields), table)
+
+    def fetch(self, table: TableSpec, ids: Sequence[RecordId]) -> Sequence[Record]:
+        """See `RecordSource.fetch`."""
+        if not ids:
+            return []
+        return self._list(table, f"{table.id_field} in ({','.join(map(str, ids))})", page_size=LARGEST_PAGE)
+
     def count(self, table: TableSpec, start: datetime, end: datetime) -> int:
         """See `RecordSource.count`."""
         require_range(start, end)
@@ -93,18 +105,19 @@ class ConnectWiseSource:
         """See `RecordSource.close`."""
         self._http.close()
 
-    def _pages(self, table: TableSpec, start: datetime, end: datetime) -> Iterator[Sequence[Record]]:
+    def _pages(
+        self, table: TableSpec, start: datetime, end: datetime, *, fields: str | None = None
+    ) -> Iterator[Sequence[Record]]:
         keyset = Keyset(table=table, start=start, end=end, where=f"{self._name}, table {table.name},")
-        while start < end and (page := self._page(table, start, end, keyset.last)):
+        while start < end:
+            conditions = _conditions(table, start, end, keyset.last)
+            if not (page := self._list(table, conditions, page_size=self._page_size, fields=fields)):
+                return
             yield keyset.accept(page)
 
-    def _page(self, table: TableSpec, start: datetime, end: datetime, last: int | None) -> list[Any]:
-        params = {
-            "conditions": _conditions(table, start, end, last),
-            "orderBy": f"{table.id_field} asc",
-            "pageSize": str(self._page_size),
-        }
-        page = self._get(table.name, params)
+    def _list(self, table: TableSpec, conditions: str, *, page_size: int, fields: str | None = None) -> list[Any]:
+        params = {"conditions": conditions, "orderBy": f"{table.id_field} asc", "pageSize": str(page_size)}
+        page = self._get(table.name, {**params, "fields": fields} if fields else params)
         if not isinstance(page, list):
             raise UnexpectedResponse(
                 f"{self._name} answered {table.name} with {type(page).__name__} instead of a list of records."

@@ -1,15 +1,15 @@
 """Guards for whoever reads a table page by page in the order of its ids: nothing twice, nothing from outside.
 
-Shared by every client that pages by an integer id and by the in-memory twin. Pure: how a page is asked for belongs to
-the clients, and what happens to a single bad record to the domains.
+Shared by every client and by the in-memory twin, whether they page by id or by (version, id). Pure: how a page is asked
+for belongs to the clients, and what happens to a single bad record to the domains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from backfill_assets.core.source import Record, TableSpec
+from backfill_assets.core.source import Identity, Record, RecordId, TableSpec
 from backfill_assets.errors import UnexpectedResponse
 
 
@@ -39,24 +39,49 @@ def version_of(record: Record, table: TableSpec) -> datetime | None:
     return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
 
 
-class Keyset:
-    """Walks one table's `[start, end)` in the order of ids; `last` is the greatest id so far, None at the beginning.
+def identities(pages: Iterable[Sequence[Record]], table: TableSpec) -> Iterator[Sequence[Identity]]:
+    """Ids and versions of the records that have both."""
+    for page in pages:
+        found = ((field_at(record, table.id_field), version_of(record, table)) for record in page)
+        yield [(key, version) for key, version in found if key not in (None, "") and version is not None]
 
-    Records that lack an id or a legible version pass: the caller quarantines them one by one. What fails here would
-    otherwise lose or repeat records silently.
+
+class Keyset:
+    """Walks one table's `[start, end)` in the order of ids, which are of the type `ids`.
+
+    `last` is the greatest id so far, None at the beginning. Records that lack an id or a legible version pass: the
+    caller quarantines them one by one. What fails here would otherwise lose or repeat records silently.
     """
 
-    def __init__(self, *, table: TableSpec, start: datetime, end: datetime, where: str) -> None:
-        self.last: int | None = None
-        self._table, self._start, self._end, self._where = table, start, end, where
+    def __init__(
+        self, *, table: TableSpec, start: datetime, end: datetime, where: str, ids: type[RecordId] = int
+    ) -> None:
+        self.last: Any = None
+        self._table, self._start, self._end, self._where, self._ids = table, start, end, where, ids
 
     def accept(self, page: Sequence[Any]) -> Sequence[Record]:
         """The page, checked, with `last` moved on; raises `UnexpectedResponse`."""
         for record in page:
             self._require_object(record)
             self._require_in_range(record)
-        self._advance([key for record in page if (key := field_at(record, self._table.id_field)) not in (None, "")])
+        self._advance([key for record in page if (key := self._key(record)) is not None])
         return page
+
+    def _key(self, record: Record) -> Any:
+        """What the record is ordered by; None where it does not say."""
+        key = field_at(record, self._table.id_field)
+        if key in (None, ""):
+            return None
+        if type(key) is not self._ids:
+            kind = "integer" if self._ids is int else "text"
+            raise UnexpectedResponse(
+                f"{self._where} sent the id {key!r}, which is no {kind}. Check the table's id field."
+            )
+        return key
+
+    @property
+    def _order(self) -> str:
+        return self._table.id_field
 
     def _require_object(self, record: Any) -> None:
         if not isinstance(record, dict):
@@ -72,20 +97,31 @@ class Keyset:
             f"[{self._start.isoformat()}, {self._end.isoformat()}). Check the table's incremental and version fields."
         )
 
-    def _advance(self, ids: Sequence[Any]) -> None:
-        if not ids:
+    def _advance(self, keys: Sequence[Any]) -> None:
+        if not keys:
             raise UnexpectedResponse(
-                f"{self._where} sent a whole page without a usable {self._table.id_field}, so there is no going on "
+                f"{self._where} sent a whole page without a usable {self._order}, so there is no going on "
                 "from it. Check the table's id field."
             )
-        if strange := [key for key in ids if type(key) is not int]:
-            raise UnexpectedResponse(
-                f"{self._where} sent the id {strange[0]!r}, which is no integer. Check the table's id field."
-            )
-        before = ids if self.last is None else [self.last, *ids]
+        before = keys if self.last is None else [self.last, *keys]
         if any(right <= left for left, right in pairwise(before)):
             raise UnexpectedResponse(
-                f"{self._where} ignored the order by {self._table.id_field} or the condition on it: after "
-                f"{self.last} came {ids[:5]}. Reading on could lose or repeat records."
+                f"{self._where} ignored the order by {self._order} or the condition on it: after "
+                f"{self.last} came {keys[:5]}. Reading on could lose or repeat records."
             )
-        self.last = ids[-1]
+        self.last = keys[-1]
+
+
+class TimeKeyset(Keyset):
+    """Walks in the order of (version, id): `last` is the greatest such pair so far, ids being texts."""
+
+    def __init__(self, *, table: TableSpec, start: datetime, end: datetime, where: str) -> None:
+        super().__init__(table=table, start=start, end=end, where=where, ids=str)
+
+    def _key(self, record: Record) -> Any:
+        key, version = super()._key(record), version_of(record, self._table)
+        return None if key is None or version is None else (version, key)
+
+    @property
+    def _order(self) -> str:
+        return f"{self._table.incremental_field} and {self._table.id_field}"

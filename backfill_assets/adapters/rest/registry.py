@@ -1,30 +1,49 @@
 """Which kinds of service can be read, and how a client for one tenant's account is opened.
 
-A new kind of service is one tables module, one client module and one entry here. Clients are imported when one is
+A new kind of service is one tables module, one client module and one entry here; a package of somebody else's adds one
+by an entry point of the group `backfill_assets.connectors` (docs/new_service.md). Clients are imported when one is
 opened: whoever only wants the specs (definitions, plans) does not pay for an HTTP library.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
+from backfill_assets.core.pacing import Pacer, Unpaced
 from backfill_assets.core.source import RecordSource, ServiceSpec
+from backfill_assets.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from backfill_assets.adapters.rest.http import Wire
+
+ENTRY_POINTS = "backfill_assets.connectors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """How one tenant's account is reached; `credential` is by field, `credential_names` are its settings' names.
 
-    A probe asks once and gives up within seconds, for whoever only wants to know whether the connection works.
+    `spec` has the tenant's overrides in it. A probe asks once and gives up within seconds, for whoever only wants to
+    know whether the connection works.
     """
 
     tenant: str
+    spec: ServiceSpec
     base_url: str
     credential: Mapping[str, str] = field(repr=False)
     credential_names: Sequence[str]
-    page_size: int
+    pacer: Pacer = field(default_factory=Unpaced)
     is_probe: bool = False
+
+    @property
+    def wire(self) -> "Wire":
+        """How the client makes its requests."""
+        from backfill_assets.adapters.rest.http import PROBE_WIRE, Wire
+
+        return PROBE_WIRE if self.is_probe else Wire(pacer=self.pacer)
 
 
 OpenSource = Callable[[Access], RecordSource]
@@ -41,18 +60,48 @@ class Connector:
 
 def _open_connectwise(access: Access) -> RecordSource:
     from backfill_assets.adapters.rest.connectwise import ConnectWiseSource
-    from backfill_assets.adapters.rest.http import PROBE_WIRE, REAL_WIRE
 
     return ConnectWiseSource(
         tenant=access.tenant,
         base_url=access.base_url,
         credential=access.credential,
         credential_names=access.credential_names,
-        page_size=access.page_size,
-        wire=PROBE_WIRE if access.is_probe else REAL_WIRE,
+        page_size=access.spec.page_size,
+        wire=access.wire,
     )
 
 
-CONNECTORS: Mapping[str, Connector] = MappingProxyType(
+BUILT_IN: Mapping[str, Connector] = MappingProxyType(
     {CONNECTWISE.name: Connector(spec=CONNECTWISE, open=_open_connectwise)}
 )
+
+
+def connectors() -> Mapping[str, Connector]:
+    """Every kind of service that can be read: the built-in ones, and those of other installed packages.
+
+    Raises `ConfigurationError` for an entry point that cannot be loaded, is no `Connector`, or takes a known name.
+    """
+    found = dict(BUILT_IN)
+    for entry in entry_points(group=ENTRY_POINTS):
+        connector = _load(entry)
+        if connector.spec.name in found:
+            raise ConfigurationError(
+                f"{_told(entry)} is a second connector for {connector.spec.name}; uninstall one of them"
+            )
+        found[connector.spec.name] = connector
+    return found
+
+
+def _load(entry: EntryPoint) -> Connector:
+    try:
+        connector = entry.load()
+    except Exception as error:  # whatever somebody else's module does at its import
+        raise ConfigurationError(f"{_told(entry)} cannot be loaded ({type(error).__name__}: {error})") from error
+    if not isinstance(connector, Connector):
+        raise ConfigurationError(f"{_told(entry)} is no Connector but {type(connector).__name__}")
+    return connector
+
+
+def _told(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist else "an unknown package"
+    return f"The entry point {entry.name} = {entry.value} ({ENTRY_POINTS}) of {package}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backfill_assets.core.retries import Random, RetryPolicy
-from backfill_assets.errors import RateLimited, SourceUnreachable, TransientError
+from backfill_assets.errors import CircuitOpen, RateLimited, SourceUnreachable, TransientError
 
 T = TypeVar("T")
 Sleep = Callable[[float], None]
@@ -24,6 +24,8 @@ def with_retries(request: Callable[[], T], *, policy: RetryPolicy, sleep: Sleep,
     while True:
         try:
             return request()
+        except CircuitOpen:
+            raise  # its pause is longer than ours, and whoever asked for more than this request decides about it
         except RateLimited as limit:
             pause = policy.wait(limit.retry_after, random)
             if waited + pause > policy.longest_wait:

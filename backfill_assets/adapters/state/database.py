@@ -25,6 +25,7 @@ from backfill_assets.adapters.state.dead_letters import SqlDeadLetters
 from backfill_assets.adapters.state.locks import Locks
 from backfill_assets.adapters.state.switches import SqlSwitches
 from backfill_assets.adapters.state.tables import SCHEMA_REVISION
+from backfill_assets.core.pacing import Pace, Pacer, Unpaced
 from backfill_assets.errors import ConfigurationError
 
 
@@ -44,6 +45,10 @@ class StateDatabase:
         parsed = parse(url)
         _require_revision(parsed, _found_revision(parsed))
         return cls(engine_for(parsed))
+
+    def pacer(self, service: str, tenant: str, pace: Pace) -> Pacer:
+        """Keeps the pace of one account for all processes."""
+        return Unpaced()
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the lock of this name: one holder at a time among all threads and processes.

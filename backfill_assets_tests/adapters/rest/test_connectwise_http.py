@@ -13,7 +13,7 @@ import pytest
 from backfill_assets.adapters.rest.connectwise import ConnectWiseSource
 from backfill_assets.adapters.rest.connectwise_tables import TICKETS
 from backfill_assets.adapters.rest.http import REAL_WIRE
-from backfill_assets.adapters.rest.registry import CONNECTORS, Access
+from backfill_assets.adapters.rest.registry import Access, connectors
 from backfill_assets.errors import (
     BackfillError,
     CredentialRefused,
@@ -153,17 +153,17 @@ def test_no_request_ever_asks_for_a_page_by_its_number(sandbox: SandboxServer, e
     assert all("id > " in query["conditions"] for query in paged[1:])
 
 
-@pytest.mark.parametrize("table", CONNECTORS["connectwise"].spec.tables, ids=lambda table: table.slug)
+@pytest.mark.parametrize("table", connectors()["connectwise"].spec.tables, ids=lambda table: table.slug)
 def test_every_table_of_the_registry_is_read_whole(sandbox: SandboxServer, table: Any) -> None:
     access = Access(
         tenant="acme",
+        spec=connectors()["connectwise"].spec,
         base_url=sandbox.base_url("connectwise", "acme"),
         credential=credentials("acme"),
         credential_names=(),
-        page_size=1000,
     )
     assert credentials("acme")["private_key"] not in repr(access)
-    with closing(CONNECTORS["connectwise"].open(access)) as source:
+    with closing(connectors()["connectwise"].open(access)) as source:
         found = [record for page in source.records(table, SINCE, UNTIL) for record in page]
         assert len(found) == source.count(table, SINCE, UNTIL) > 0
         assert source.check() == f"ConnectWise v2024.1 at {sandbox.url.removeprefix('http://')}"

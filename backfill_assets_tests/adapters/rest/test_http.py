@@ -15,6 +15,7 @@ from backfill_assets.errors import (
     CredentialRefused,
     RateLimited,
     SourceUnreachable,
+    TimedOut,
     TransientError,
     UnexpectedResponse,
 )
@@ -97,11 +98,14 @@ def test_patience_with_rate_limits_ends() -> None:
     assert script.pauses == [300.5] * 11
 
 
-@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_a_failing_server_is_asked_four_times(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(408, TimedOut), (500, TransientError), (502, TransientError), (503, TransientError), (504, TimedOut)],
+)
+def test_a_failing_server_is_asked_four_times(status: int, kind: type[BackfillError]) -> None:
     assert get(Script([httpx.Response(status)] * 3 + [DONE])) == {"done": True}
     script = Script([httpx.Response(status, json={"message": "sorry"})])
-    assert f"answered {status} (sorry). Gave up after 4 tries." in refused(script, TransientError)
+    assert f"answered {status} (sorry). Gave up after 4 tries." in refused(script, kind)
     assert (len(script.requests), script.pauses) == (4, [0.5, 1.0, 2.0])
 
 
@@ -111,9 +115,9 @@ def test_a_failing_server_is_asked_four_times(status: int) -> None:
         (httpx.ConnectError("Name or service not known"), SourceUnreachable, "Name or service not known"),
         (httpx.ConnectTimeout("timed out"), SourceUnreachable, "cannot be reached"),
         (httpx.ProxyError("502 the-private-key"), SourceUnreachable, r"502 \*\*\*"),
-        (httpx.ReadTimeout("timed out"), TransientError, "ReadTimeout"),
+        (httpx.ReadTimeout("timed out"), TimedOut, "ReadTimeout"),
         (httpx.WriteError("broken pipe"), TransientError, "WriteError"),
-        (httpx.PoolTimeout("busy"), TransientError, "PoolTimeout"),
+        (httpx.PoolTimeout("busy"), TimedOut, "PoolTimeout"),
         (httpx.RemoteProtocolError("incomplete"), TransientError, "RemoteProtocolError"),
     ],
 )

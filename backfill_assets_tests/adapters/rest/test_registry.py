@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
-from backfill_assets.adapters.rest.registry import CONNECTORS
+from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.core.source import ColumnType
 
 
@@ -14,7 +14,7 @@ def test_importing_the_registry_imports_no_http_library() -> None:
 
 
 def test_every_connector_is_listed_under_its_specs_name() -> None:
-    assert {name: connector.spec.name for name, connector in CONNECTORS.items()} == {"connectwise": "connectwise"}
+    assert {name: connector.spec.name for name, connector in connectors().items()} == {"connectwise": "connectwise"}
 
 
 def test_connectwise_keeps_the_settings_of_existing_installations() -> None:
