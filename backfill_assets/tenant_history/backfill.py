@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
 
 from backfill_assets.adapters.lake.raw import RawLake, RawTable
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
@@ -222,11 +225,15 @@ class TableBackfill:
             "_backfill_processed_at": utc_text(now),
         }
         sizes: Counter[Window] = Counter()
-        days = {day: [{**row.columns, **ours} for row in rows] for day, rows in read.days.items()}
+        days = {day: self._arrow([{**row.columns, **ours} for row in rows]) for day, rows in read.days.items()}
         for day, merged in self.lake.merge(self._raw_table, days).items():
             sizes[chunk.window_of(read.days[day][0].version)] += merged.bytes
         self._settle_dead_letters(read, now)
         return sizes
+
+    def _arrow(self, rows: list[dict[str, Any]]) -> pa.Table:
+        names = {name for row in rows for name in row}
+        return pa.Table.from_pylist(rows, schema=self._raw_table.schema(names))
 
     def _settle_dead_letters(self, read: _Read, now: datetime) -> None:
         """Keep what was rejected now, and let go of letters whose record fits by now."""

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,9 +214,10 @@ def test_any_row_that_fits_can_be_stored_and_read_back(
         except RejectedRecord:
             continue
     lake = lake_in(tmp_path_factory.mktemp("lake"))
+    table = raw_table("acme", "desk", WIDE)
     for row in rows:
-        lake.merge(raw_table("acme", "desk", WIDE), {NOW.date(): [row.columns]})
-    stored = list(lake.versions(raw_table("acme", "desk", WIDE)))
+        lake.merge(table, {NOW.date(): pa.Table.from_pylist([row.columns], schema=table.schema(row.columns))})
+    stored = list(lake.versions(table))
     assert stored == [(row.record_id, row.version) for row in rows]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backfill_assets.adapters.lake.raw import OURS, RawLake, RawTable
@@ -36,6 +37,11 @@ def row(record_id: int, minute: int = 0, *, run: str = "1", **columns: Any) -> d
     return {"id": record_id, "changed": moment, **columns, f"{OURS}job_id": f"job {run}"}
 
 
+def arrow(rows: Sequence[Mapping[str, Any]], table: RawTable = TABLE) -> pa.Table:
+    """Rows as the lake takes them; a column that a row does not name is null in it."""
+    return pa.Table.from_pylist(list(rows), schema=table.schema({name for found in rows for name in found}))
+
+
 def lake_at(root: Path) -> RawLake:
     """A lake whose files only threads of this process write."""
     mutex = Lock()
@@ -50,7 +56,7 @@ def lake_at(root: Path) -> RawLake:
 
 def merge(lake: RawLake, *rows: Mapping[str, Any], table: RawTable = TABLE) -> tuple[int, int]:
     """Merge rows into the day's file; how many were added and how many changed."""
-    merged = lake.merge(table, {DAY: rows})[DAY]
+    merged = lake.merge(table, {DAY: arrow(rows, table)})[DAY]
     assert merged.bytes == lake.path(table, DAY).stat().st_size
     return merged.rows_added, merged.rows_changed
 

@@ -13,7 +13,7 @@ import pytest
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.core.source import ColumnType
 from backfill_assets.errors import PermanentError
-from backfill_assets_tests.adapters.lake.tables import DAY, MIDNIGHT, TABLE, content, lake_at, merge, row
+from backfill_assets_tests.adapters.lake.tables import DAY, MIDNIGHT, TABLE, arrow, content, lake_at, merge, row
 
 
 @pytest.fixture
@@ -159,7 +159,8 @@ def test_a_folder_that_cannot_be_made_is_told_with_its_path(lake: RawLake, tmp_p
 def test_every_version_of_every_day_is_told(lake: RawLake) -> None:
     assert list(lake.versions(TABLE)) == []
     next_day = datetime(2024, 1, 8, 1, tzinfo=UTC)
-    lake.merge(TABLE, {next_day.date(): [{"id": 1, "changed": next_day}], DAY: [row(1), row(1, 5), row(2)]})
+    days = {next_day.date(): [{"id": 1, "changed": next_day}], DAY: [row(1), row(1, 5), row(2)]}
+    lake.merge(TABLE, {day: arrow(rows) for day, rows in days.items()})
     told = [(record_id, version) for record_id, version in lake.versions(TABLE)]
     minute_five = MIDNIGHT.replace(minute=5)
     assert told == [(1, MIDNIGHT), (1, minute_five), (2, MIDNIGHT), (1, next_day)]
@@ -176,3 +177,8 @@ def test_the_oldest_write_is_of_all_tables_of_one_tenants_service(lake: RawLake)
         os.utime(lake.path(other, DAY), (1, 1))
     lake.path(TABLE, DAY).with_suffix(".draft").write_bytes(b"")
     assert lake.oldest_write("acme", "desk") == datetime.fromtimestamp(300, UTC)
+
+
+def test_a_day_without_rows_makes_no_file(lake: RawLake) -> None:
+    assert lake.merge(TABLE, {DAY: arrow([row(1)]).slice(1)})[DAY].bytes == 0
+    assert list(lake.versions(TABLE)) == []

@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.state.database import StateDatabase
-from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, row
+from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, arrow, row
 with StateDatabase.open(sys.argv[1]) as state:
     lake = RawLake(Path(sys.argv[2]), lock=state.lock)
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(int(sys.argv[3]), int(sys.argv[4]), 2):
-        lake.merge(TABLE, {DAY: [row(number), row(-1, number)]})
+        lake.merge(TABLE, {DAY: arrow([row(number), row(-1, number)])})
 """
 
 

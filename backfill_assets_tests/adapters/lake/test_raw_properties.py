@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backfill_assets.adapters.lake.raw import ARROW_TYPES, OURS, RawLake
 from backfill_assets.core.source import ColumnType
-from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, content, lake_at, row
+from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, arrow, content, lake_at, row
 
 COLUMNS = st.fixed_dictionaries(
     {},
@@ -57,7 +57,7 @@ def test_order_and_repetition_of_merges_do_not_matter(
     rows, batches = case
     lake = empty_lake(tmp_path_factory)
     for batch in batches:
-        lake.merge(TABLE, {DAY: batch})
+        lake.merge(TABLE, {DAY: arrow(batch)})
     assert known(content(lake)) == known(rows)
     assert list(lake.versions(TABLE)) == sorted((r["id"], r["changed"]) for r in rows)
 
@@ -70,11 +70,11 @@ def test_once_all_is_known_no_merge_touches_the_file(
 ) -> None:
     rows, batches = case
     lake = empty_lake(tmp_path_factory)
-    lake.merge(TABLE, {DAY: rows})
+    lake.merge(TABLE, {DAY: arrow(rows)})
     path = lake.path(TABLE, DAY)
     before = (path.read_bytes(), path.stat().st_mtime_ns)
     for batch in batches:
-        merged = lake.merge(TABLE, {DAY: [{**r, f"{OURS}job_id": "job 2"} for r in batch]})[DAY]
+        merged = lake.merge(TABLE, {DAY: arrow([{**r, f"{OURS}job_id": "job 2"} for r in batch])})[DAY]
         assert (merged.rows_added, merged.rows_changed) == (0, 0)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
@@ -85,8 +85,8 @@ def test_types_never_flip_and_the_first_run_of_a_version_stays_named(
     first: Sequence[Mapping[str, Any]], then: Sequence[Mapping[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lake = empty_lake(tmp_path_factory)
-    lake.merge(TABLE, {DAY: first})
-    lake.merge(TABLE, {DAY: [{**r, f"{OURS}job_id": "job 2"} for r in then]})
+    lake.merge(TABLE, {DAY: arrow(first)})
+    lake.merge(TABLE, {DAY: arrow([{**r, f"{OURS}job_id": "job 2"} for r in then])})
     schema: pa.Schema = pq.read_schema(lake.path(TABLE, DAY))
     for field in schema:
         assert field.type == ARROW_TYPES[TABLE.types.get(field.name, ColumnType.STRING)]

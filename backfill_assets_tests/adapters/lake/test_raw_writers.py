@@ -1,12 +1,12 @@
 """Writers that get into each other's way, are interrupted or meet a bad disk: no file loses what it holds."""
 
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from backfill_assets.adapters.lake.files import Draft, Signature, signature, write_draft
 from backfill_assets.adapters.lake.raw import RawLake, RawTable
 from backfill_assets.errors import PermanentError, TransientError
-from backfill_assets_tests.adapters.lake.tables import DAY, MIDNIGHT, TABLE, content, lake_at, merge, row
+from backfill_assets_tests.adapters.lake.tables import DAY, MIDNIGHT, TABLE, arrow, content, lake_at, merge, row
 
 NEXT_DAY = date(2024, 1, 8)
 
@@ -35,7 +35,7 @@ class Slow(RawTable):
     meanwhile: Callable[[], object]
     stored: frozenset[str]
 
-    def schema(self, names: Sequence[str]) -> pa.Schema:
+    def schema(self, names: Iterable[str]) -> pa.Schema:
         """See `RawTable.schema`; the stored columns are known only once the file has been read."""
         if self.stored <= set(names):
             self.meanwhile()
@@ -49,7 +49,7 @@ def slow(meanwhile: Callable[[], object]) -> Slow:
 def test_a_writer_that_lost_its_lock_gives_way_to_the_other_and_loses_nothing(lake: RawLake, tmp_path: Path) -> None:
     merge(lake, row(1, hours=1.0))
     lockless = RawLake(tmp_path / "lake", lock=lambda name: nullcontext())
-    days = {DAY: [row(3)], NEXT_DAY: [{**row(4), "changed": MIDNIGHT.replace(day=8)}]}
+    days = {DAY: arrow([row(3)]), NEXT_DAY: arrow([{**row(4), "changed": MIDNIGHT.replace(day=8)}])}
     with pytest.raises(TransientError, match=r"another writer was at work while .*/2024-01-07T.*parquet was being"):
         lockless.merge(slow(lambda: merge(lake, row(2))), days)
     assert [r["id"] for r in content(lake)] == [1, 2]
@@ -93,18 +93,20 @@ def test_drafts_of_killed_writers_are_swept_at_the_next_merge_of_whatever_day(la
     assert drafts(tmp_path) == []
 
 
-class Interrupted(list[Mapping[str, Any]]):
-    """Rows that are interrupted when they are looked at."""
+class Interrupted(dict[date, pa.Table]):
+    """Rows by day that are interrupted when those of the next day are looked at."""
 
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        raise KeyboardInterrupt
+    def __getitem__(self, day: date) -> pa.Table:
+        if day == NEXT_DAY:
+            raise KeyboardInterrupt
+        return super().__getitem__(day)
 
 
 def test_an_interrupt_while_drafts_are_written_leaves_every_file_as_it_was(lake: RawLake) -> None:
     merge(lake, row(1))
     before = lake.path(TABLE, DAY).read_bytes()
     with pytest.raises(KeyboardInterrupt):
-        lake.merge(TABLE, {DAY: [row(2)], NEXT_DAY: Interrupted()})
+        lake.merge(TABLE, Interrupted({DAY: arrow([row(2)]), NEXT_DAY: arrow([row(2)])}))
     assert lake.path(TABLE, DAY).read_bytes() == before
     assert not lake.path(TABLE, NEXT_DAY).exists()
 
