@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 from dagster import AssetExecutionContext
 
+from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
-from backfill_assets.core.windows import Window, plan_chunks
+from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError, UsageError
 from backfill_assets.following import materialised_before
 from backfill_assets.resources import Wiring
@@ -100,10 +101,16 @@ class TableRun:
             yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
             return
         try:
-            days = self.config.chunk_size_days or service.spec.chunk_size_days
-            yield from self._backfill(tenant, source).fill(plan_chunks(windows, days))
+            yield from self._backfill(tenant, source).fill(windows, self._target(service.spec))
         finally:
             source.close()
+
+    def _target(self, spec: ServiceSpec) -> ChunkTarget:
+        return ChunkTarget(
+            days=self.config.chunk_size_days or spec.chunk_size_days,
+            rows=spec.chunk_target_rows,
+            seconds=spec.chunk_target_seconds,
+        )
 
     def _readable(self, tenant: str) -> TenantService:
         service = self.wiring.tenant_service(tenant, self.spec.name)

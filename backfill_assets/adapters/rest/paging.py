@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from backfill_assets.core.source import Identity, Record, RecordId, TableSpec
-from backfill_assets.errors import UnexpectedResponse
+from backfill_assets.errors import ConditionIgnored, UnexpectedResponse
 
 
 def require_range(start: datetime, end: datetime) -> None:
@@ -91,7 +91,7 @@ class Keyset:
         version = version_of(record, self._table)
         if version is None or self._start <= version < self._end:
             return
-        raise UnexpectedResponse(
+        raise ConditionIgnored(
             f"{self._where} ignored the condition on {self._table.incremental_field}: record "
             f"{field_at(record, self._table.id_field)!r} was updated at {version.isoformat()}, which is not in "
             f"[{self._start.isoformat()}, {self._end.isoformat()}). Check the table's incremental and version fields."
@@ -105,7 +105,7 @@ class Keyset:
             )
         before = keys if self.last is None else [self.last, *keys]
         if any(right <= left for left, right in pairwise(before)):
-            raise UnexpectedResponse(
+            raise ConditionIgnored(
                 f"{self._where} ignored the order by {self._order} or the condition on it: after "
                 f"{self.last} came {keys[:5]}. Reading on could lose or repeat records."
             )
