@@ -36,7 +36,8 @@ class SandboxConfig:
     """What the sandbox holds; equal values give equal records.
 
     `since` is a midnight in UTC; no record is later than `until`. At scale 1 there are about 37 records a day, and
-    `scale` multiplies them. `requests_per_minute` is each tenant's limit, None for no limit.
+    `scale` multiplies them. `requests_per_minute` is each tenant's limit, None for no limit, counted over any
+    `limit_window_seconds`.
     """
 
     seed: int = 1
@@ -44,6 +45,7 @@ class SandboxConfig:
     since: datetime = HISTORY_START
     until: datetime = field(default_factory=_now)
     requests_per_minute: int | None = None
+    limit_window_seconds: float = 60
     tenants: tuple[str, ...] = TENANTS
 
     def __post_init__(self) -> None:
@@ -61,7 +63,12 @@ class SandboxConfig:
 
 def create_app(config: SandboxConfig, *, clock: Callable[[], float] = time.monotonic) -> Starlette:
     """Make the application; `clock` measures the rate limit."""
-    world = World(requests_per_minute=config.requests_per_minute, clock=clock, until=config.until)
+    world = World(
+        requests_per_minute=config.requests_per_minute,
+        limit_window_seconds=config.limit_window_seconds,
+        clock=clock,
+        until=config.until,
+    )
     for tenant in config.tenants:
         connectwise.add_tables(
             world, tenant, seed=config.seed, scale=config.scale, since=config.since, until=config.until

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-_MINUTE = 60.0
-
 
 class RequestLog:
     """Counts requests and keeps the last 200 of them."""
@@ -34,10 +32,13 @@ class RequestLog:
 
 
 class RateLimit:
-    """Lets each tenant make so many requests in any minute."""
+    """Lets each tenant make so many requests in any minute, or their part in any shorter window."""
 
-    def __init__(self, requests_per_minute: int | None, *, clock: Callable[[], float]) -> None:
-        self._limit = requests_per_minute
+    def __init__(
+        self, requests_per_minute: int | None, *, clock: Callable[[], float], window_seconds: float = 60
+    ) -> None:
+        self._limit = None if requests_per_minute is None else max(1, int(requests_per_minute * window_seconds / 60))
+        self._window = window_seconds
         self._clock = clock
         self._admitted: defaultdict[str, deque[float]] = defaultdict(deque)
 
@@ -46,9 +47,9 @@ class RateLimit:
         if self._limit is None:
             return 0
         now, admitted = self._clock(), self._admitted[account]
-        while admitted and now - admitted[0] >= _MINUTE:
+        while admitted and now - admitted[0] >= self._window:
             admitted.popleft()
         if len(admitted) >= self._limit:
-            return max(1, ceil(_MINUTE - (now - admitted[0])))
+            return max(1, ceil(self._window - (now - admitted[0])))
         admitted.append(now)
         return 0

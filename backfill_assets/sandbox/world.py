@@ -14,11 +14,18 @@ from backfill_assets.sandbox.traffic import RateLimit, RequestLog
 class World:
     """One running sandbox; everything in it is touched by the event loop's thread only."""
 
-    def __init__(self, *, requests_per_minute: int | None, clock: Callable[[], float], until: datetime) -> None:
+    def __init__(
+        self,
+        *,
+        requests_per_minute: int | None,
+        clock: Callable[[], float],
+        until: datetime,
+        limit_window_seconds: float = 60,
+    ) -> None:
         self.until = int(until.timestamp())
         self.faults = FaultBook()
         self.log = RequestLog()
-        self.limit = RateLimit(requests_per_minute, clock=clock)
+        self.limit = RateLimit(requests_per_minute, clock=clock, window_seconds=limit_window_seconds)
         self.cache = IdCache()
         self._tables: dict[tuple[str, str], dict[str, Table]] = {}
 

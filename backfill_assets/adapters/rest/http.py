@@ -179,6 +179,7 @@ class HttpSession:
         try:
             answer = self._answer(call, where, read)
         except RateLimited as limit:
+            pacer.succeeded()
             pacer.learn(Advice(reason=str(limit), wait_seconds=limit.retry_after))
             raise
         except TransientError as error:
