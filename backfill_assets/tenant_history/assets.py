@@ -120,17 +120,32 @@ class TableRun:
         return service
 
     def _backfill(self, tenant: str, source: RecordSource) -> TableBackfill:
-        return TableBackfill(
-            tenant=tenant,
-            service=self.spec.name,
-            table=self.table,
-            source=source,
-            lake=self.wiring.lake,
-            dead_letters=self.wiring.dead_letters,
+        return table_backfill(
+            self.wiring,
+            tenant,
+            self.spec.name,
+            self.table,
+            source,
             job_id=self.run.tags.get("dagster/backfill", self.run.run_id),
             run_id=self.run.run_id,
-            clock=self.wiring.clock,
         )
+
+
+def table_backfill(
+    wiring: Wiring, tenant: str, service: str, table: TableSpec, source: RecordSource, *, job_id: str, run_id: str
+) -> TableBackfill:
+    """The use case for one tenant's table, put together."""
+    return TableBackfill(
+        tenant=tenant,
+        service=service,
+        table=table,
+        source=source,
+        lake=wiring.lake,
+        dead_letters=wiring.dead_letters,
+        job_id=job_id,
+        run_id=run_id,
+        clock=wiring.clock,
+    )
 
 
 def materialisation(key: dg.AssetKey, tenant: str, done: WindowDone) -> dg.AssetMaterialization:

@@ -14,7 +14,7 @@ from time import perf_counter
 
 import pyarrow as pa
 
-from backfill_assets.adapters.lake.raw import OURS, RawLake
+from backfill_assets.adapters.lake.raw import OURS, RawLake, RawTable
 from backfill_assets.core.chunks import AdaptiveChunks, ChunkTarget
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
 from backfill_assets.core.keys import encode_key
@@ -184,6 +184,11 @@ class TableBackfill:
             for window in chunk.windows
         ]
 
+    @property
+    def raw(self) -> RawTable:
+        """Where the rows lie in the lake."""
+        return raw_table(self.tenant, self.service, self.table)
+
     def reader(self, target: ChunkTarget) -> TableReader:
         """What reads this table."""
         return TableReader(
@@ -198,7 +203,7 @@ class TableBackfill:
             f"{OURS}chunk_end": utc_text(chunk.end),
             f"{OURS}processed_at": utc_text(now),
         }
-        raw = raw_table(self.tenant, self.service, self.table)
+        raw = self.raw
         days = {day: _with_constants(rows, ours) for day, rows in by_day(read.rows, raw.version_column)}
         sizes: Counter[Window] = Counter()
         for day, merged in self.lake.merge(raw, days).items():
@@ -210,8 +215,7 @@ class TableBackfill:
         """Keep what was refused now, and let go of letters whose record fits by now."""
         tenant, service, table = self.tenant, self.service, self.table.name
         if self.dead_letters.letters(domain=DOMAIN, tenant=tenant, service=service, table=table):
-            key = raw_table(tenant, service, self.table).key
-            stored = {identity for rows in days.values() for identity in _identities(rows, key)}
+            stored = {identity for rows in days.values() for identity in _identities(rows, self.raw.key)}
             self.dead_letters.resolve(DOMAIN, tenant, service, table, stored)
         if read.refused:
             self.dead_letters.put([self._letter(refused, now) for refused in read.refused])

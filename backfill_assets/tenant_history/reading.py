@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from backfill_assets.adapters.lake.raw import RawTable
-from backfill_assets.core.source import Record, RecordSource, TableSpec
+from backfill_assets.core.source import Identity, Record, RecordSource, TableSpec
 from backfill_assets.core.windows import Chunk, Window, midnight, utc_text
-from backfill_assets.errors import ConditionIgnored, IncompleteRead
-from backfill_assets.tenant_history.isolation import Unreadable, read_around
+from backfill_assets.errors import BackfillError, ConditionIgnored, IncompleteRead
+from backfill_assets.tenant_history.isolation import read_around
 from backfill_assets.tenant_history.pages import PageFitter, joined, rows_by_day
 from backfill_assets.tenant_history.rows import SEPARATOR, RowFitter, as_json
 
@@ -103,21 +103,21 @@ class TableReader:
     def _read(self, chunk: Chunk, read: ChunkRead, around: bool) -> None:
         fitter = self._fitter()
         for part in self._parts(chunk, around):
-            if isinstance(part, Unreadable):
-                read.refused.append(self._unreadable(chunk, part))
+            if isinstance(part, tuple):
+                read.refused.append(self._unreadable(chunk, *part))
                 read.fetched[read.refused[-1].window] += 1
             else:
                 self.fit(part, chunk, read, fitter)
             if read.fetched.total() > self.most_rows and len(chunk.windows) > 1:
                 raise TooLarge
 
-    def _parts(self, chunk: Chunk, around: bool) -> Iterator[Sequence[Record] | Unreadable]:
+    def _parts(self, chunk: Chunk, around: bool) -> Iterator[list[Record] | tuple[Identity, BackfillError]]:
         if not around:
-            yield from self.source.records(self.table, chunk.start, chunk.end)
+            yield from map(list, self.source.records(self.table, chunk.start, chunk.end))
             return
         for part in read_around(self.source, self.table, chunk.start, chunk.end):
             # One that was changed meanwhile is read in its new window.
-            yield part if isinstance(part, Unreadable) else [r for r in part if self._is_within(chunk, r)]
+            yield part if isinstance(part, tuple) else [r for r in part if self._is_within(chunk, r)]
 
     def _is_within(self, chunk: Chunk, record: Record) -> bool:
         version = RowFitter(self.table).identity(record)[1]
@@ -156,13 +156,13 @@ class TableReader:
             payload=payload,
         )
 
-    def _unreadable(self, chunk: Chunk, unreadable: Unreadable) -> Refused:
-        record_id, version = unreadable.identity
+    def _unreadable(self, chunk: Chunk, identity: Identity, error: BackfillError) -> Refused:
+        record_id, version = identity
         return Refused(
             window=chunk.window_of(version),
             record_id=str(record_id),
             version=utc_text(version),
-            reason=f"the source holds it and cannot send it: {unreadable.reason}",
+            reason=unreadable_reason(error),
             payload=as_json({self.table.id_field: record_id, self.table.version_field: utc_text(version)}),
         )
 
@@ -194,6 +194,11 @@ class TableReader:
 
     def _counts(self, chunk: Chunk) -> Counter[Window]:
         return Counter({w: self.source.count(self.table, w.reads_from, w.end) for w in chunk.windows})
+
+
+def unreadable_reason(error: BackfillError) -> str:
+    """Why a record that could not be sent is in the dead letters."""
+    return f"the source holds it and cannot send it: {error}"
 
 
 def _window_of(chunk: Chunk, version: str) -> Window:

@@ -48,6 +48,12 @@ class Shell:
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
+    def truth(self, service: str, tenant: str, table: str, start: str, end: str) -> list[Any]:
+        """Ids and versions that the sandbox holds."""
+        url = f"{self.sandbox_url}/_sandbox/truth/{service}/{tenant}/{table}"
+        lines = httpx.get(url, params={"from": start, "to": end}).raise_for_status().text.splitlines()
+        return [json.loads(line) for line in lines]
+
     def backfills(self) -> list[PartitionBackfill]:
         """What has been launched so far."""
         with DagsterInstance.from_config(str(self.home)) as instance:

@@ -181,9 +181,7 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
 def test_help_is_fast_since_it_loads_none_of_the_large_libraries() -> None:
     program = """
 import sys
-from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.cli.main import main
-from backfill_assets.core.pacing import Pace
 for command in ([], *([name] for name in main.commands)):
     main([*command, "--help"], standalone_mode=False)
 print([name for name in ("dagster", "sqlalchemy", "pyarrow", "pydantic", "httpx") if name in sys.modules])
