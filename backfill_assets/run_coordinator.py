@@ -7,7 +7,7 @@ of ours. How many may run at once belongs to `dagster.yaml`, which of them comes
 import logging
 from collections.abc import Mapping
 
-from dagster import AssetKey, DagsterInstance, DagsterRun
+from dagster import DagsterInstance, DagsterRun
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.tags import (
@@ -55,16 +55,11 @@ def missing_tags(run: DagsterRun) -> Mapping[str, str]:
 
 
 def _whose(run: DagsterRun) -> Mapping[str, str]:
-    services = {_service(asset) for asset in run.asset_selection or ()}
-    if None in services or len(services) != 1:
+    services = {service_of(asset) for asset in run.asset_selection or ()}
+    if len(services) != 1 or not services <= connectors().keys():
         return {}
     tenant = _tenant(run.tags)
-    return {DOMAIN_TAG: HISTORY, SERVICE_TAG: str(*services), **({TENANT_TAG: tenant} if tenant else {})}
-
-
-def _service(asset: AssetKey) -> str | None:
-    service = service_of(asset)
-    return service if service in connectors() else None
+    return {DOMAIN_TAG: HISTORY, SERVICE_TAG: services.pop(), **({TENANT_TAG: tenant} if tenant else {})}
 
 
 def _tenant(tags: Mapping[str, str]) -> str | None:
