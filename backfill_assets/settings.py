@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.configuration.credentials import collisions, find_address, find_credential
 from backfill_assets.configuration.files import Problems, dotted
-from backfill_assets.configuration.services import SERVICES_FILE, Services, clientless_notes, read_services
+from backfill_assets.configuration.services import SERVICES_FILE, Services, read_services
 from backfill_assets.configuration.tenants import (
     TENANTS_FILE,
     TenantSection,
@@ -232,8 +232,6 @@ class _TenantReader:
 
     def _tenant(self, tenant: str, section: TenantSection, file: str) -> Tenant:
         self.problems.add(*service_problems(section, self.builtin, tenant=tenant, file=file))
-        where = f"{file}: tenants.{dotted(tenant)}.services"
-        self.notes.extend(f"{where}.{note}" for note in clientless_notes(section.services, self.builtin))
         services = {
             # A known service that is not among the specs has a malformed section of its own, which is told already.
             name: self._service(tenant, self.services.specs[name], wanted, section.enabled, file)
@@ -248,7 +246,7 @@ class _TenantReader:
         setting = f"tenants.{dotted(tenant)}.services.{dotted(spec.name)}.base_url"
         credential = find_credential(self.environ, tenant, spec)
         address = find_address(
-            self.environ, tenant, spec.name, section.base_url, setting=f"{file}: {setting}", problems=self.problems
+            self.environ, tenant, spec, section.base_url, setting=f"{file}: {setting}", problems=self.problems
         )
         return TenantService(
             tenant=tenant,

@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
+from backfill_assets.adapters.rest.salesforce_tables import SALESFORCE
+from backfill_assets.adapters.rest.servicenow_tables import SERVICENOW
 from backfill_assets.core.pacing import Pacer, Unpaced
 from backfill_assets.core.source import RecordSource, ServiceSpec
 from backfill_assets.errors import ConfigurationError
@@ -89,8 +91,39 @@ def _open_connectwise(access: Access) -> RecordSource:
     )
 
 
+def _open_servicenow(access: Access) -> RecordSource:
+    from backfill_assets.adapters.rest.servicenow import ServiceNowSource
+
+    return ServiceNowSource(
+        tenant=access.tenant,
+        base_url=access.base_url,
+        credential=access.credential,
+        credential_names=access.credential_names,
+        page_size=access.spec.page_size,
+        wire=access.wire,
+    )
+
+
+def _open_salesforce(access: Access) -> RecordSource:
+    from backfill_assets.adapters.rest.salesforce import SalesforceSource
+
+    return SalesforceSource(
+        tenant=access.tenant,
+        base_url=access.base_url,
+        credential=access.credential,
+        credential_names=access.credential_names,
+        page_size=access.spec.page_size,
+        bulk_above_rows=access.spec.bulk_above_rows,
+        wire=access.wire,
+    )
+
+
 BUILT_IN: Mapping[str, Connector] = MappingProxyType(
-    {CONNECTWISE.name: Connector(spec=CONNECTWISE, open=_open_connectwise)}
+    {
+        CONNECTWISE.name: Connector(spec=CONNECTWISE, open=_open_connectwise),
+        SERVICENOW.name: Connector(spec=SERVICENOW, open=_open_servicenow),
+        SALESFORCE.name: Connector(spec=SALESFORCE, open=_open_salesforce),
+    }
 )
 
 
