@@ -11,6 +11,7 @@ from functools import partial
 
 import dagster as dg
 
+from backfill_assets.adapters.lake.opening import open_storage
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.registry import Access, connectors
 from backfill_assets.adapters.state.database import StateDatabase
@@ -93,7 +94,7 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
     with StateDatabase.open(settings.database_url.get_secret_value()) as state:
         yield Wiring(
             settings=settings,
-            lake=RawLake(settings.lake_root, lock=state.lock),
+            lake=RawLake(open_storage(settings.lake_root, endpoint_url=settings.s3_endpoint_url), lock=state.lock),
             dead_letters=state.dead_letters,
             switches=state.switches,
             lock=state.lock,

@@ -6,16 +6,15 @@ settings; importing this module reads nothing.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.configuration.credentials import collisions, find_address, find_credential
@@ -30,11 +29,24 @@ from backfill_assets.configuration.tenants import (
     strangers,
     tenant_spec,
 )
+from backfill_assets.configuration.variables import (
+    DatabaseUrl,
+    LakeRoot,
+    MaybeEndpoint,
+    MaybeFile,
+    MaybeHome,
+    TenantSource,
+    absolute_path,
+    from_text,
+)
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
 
 DOMAINS = ("tenant_history",)
 """The domains that can be loaded."""
+
+LAKE_ROOT = "BACKFILL_LAKE_ROOT"
+S3_ENDPOINT_URL = "BACKFILL_S3_ENDPOINT_URL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,55 +86,6 @@ def _domains(text: str) -> tuple[str, ...]:
     return names
 
 
-def _home(text: str) -> Path:
-    path = Path(os.path.expanduser(text))
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path")
-    return path
-
-
-def _database_url(text: str) -> SecretStr:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError("is not a SQLAlchemy URL like postgresql+psycopg2://user:password@host/database") from None
-    if url.drivername not in ("postgresql", "postgresql+psycopg2", "sqlite"):
-        raise ValueError(f"cannot be a {url.drivername} database; use postgresql+psycopg2:// or sqlite:///")
-    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ValueError("must name a file: no other process sees a database in memory")
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg2")
-    if url.drivername == "sqlite":
-        # Processes of one deployment have different current folders, and all must see the same file.
-        url = url.set(database=str(_path(str(url.database))))
-    return SecretStr(url.render_as_string(hide_password=False))
-
-
-def _lake_root(text: str) -> Path:
-    if text.startswith("s3://"):
-        raise ValueError("names a bucket: s3:// is not supported yet, use a local folder")
-    if "://" in text:
-        raise ValueError("must be a local folder")
-    return _path(text)
-
-
-def _tenant_source(text: str) -> str:
-    if text == "dynamodb":
-        raise ValueError("is dynamodb, which is not supported yet; use file")
-    if text != "file":
-        raise ValueError("must be file")
-    return text
-
-
-def _path(text: str) -> Path:
-    return Path(os.path.expanduser(text)).absolute()
-
-
-def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
-    """Parse what the environment says; a value that code hands in is typed already."""
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
-
-
 def _folder(known: Mapping[str, Any]) -> Path:
     return known.get("dagster_home") or Path.cwd()
 
@@ -137,19 +100,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    dagster_home: Annotated[Path | None, _from_text(_home)] = Field(None, validation_alias="DAGSTER_HOME")
-    domains: Annotated[tuple[str, ...], _from_text(_domains)] = Field(DOMAINS, validation_alias="BACKFILL_DOMAINS")
-    database_url: Annotated[SecretStr, _from_text(_database_url)] = Field(
-        default_factory=_default_database_url, validation_alias="BACKFILL_DATABASE_URL"
-    )
-    lake_root: Annotated[Path, _from_text(_lake_root)] = Field(
-        default_factory=lambda known: _folder(known) / "lake", validation_alias="BACKFILL_LAKE_ROOT"
-    )
-    services_file: Annotated[Path | None, _from_text(_path)] = Field(None, validation_alias=SERVICES_FILE)
-    tenants_file: Annotated[Path | None, _from_text(_path)] = Field(None, validation_alias=TENANTS_FILE)
-    tenant_source: Annotated[Literal["file"], _from_text(_tenant_source)] = Field(
-        "file", validation_alias="BACKFILL_TENANT_SOURCE"
-    )
+    dagster_home: MaybeHome = Field(None, validation_alias="DAGSTER_HOME")
+    domains: Annotated[tuple[str, ...], from_text(_domains)] = Field(DOMAINS, validation_alias="BACKFILL_DOMAINS")
+    database_url: DatabaseUrl = Field(default_factory=_default_database_url, validation_alias="BACKFILL_DATABASE_URL")
+    lake_root: LakeRoot = Field(default_factory=lambda known: _folder(known) / "lake", validation_alias=LAKE_ROOT)
+    s3_endpoint_url: MaybeEndpoint = Field(None, validation_alias=S3_ENDPOINT_URL)
+    services_file: MaybeFile = Field(None, validation_alias=SERVICES_FILE)
+    tenants_file: MaybeFile = Field(None, validation_alias=TENANTS_FILE)
+    tenant_source: TenantSource = Field("file", validation_alias="BACKFILL_TENANT_SOURCE")
 
     # Derived from the files; in no dump and no text, because tenants hold credentials and services are long.
     services: Mapping[str, ServiceSpec] = Field(default_factory=dict, exclude=True, repr=False)
@@ -185,6 +143,7 @@ def load_settings(
     with problems.collected():
         said = {name: environ[name].strip() for name in _variables() if environ.get(name, "").strip()}
         notes = (*services.notes, *reader.notes)
+        problems.add(*_contradictions(said))
         settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
     problems.refuse()
     return settings
@@ -194,10 +153,18 @@ def _variables() -> Iterator[str]:
     return (str(known.validation_alias) for known in Settings.model_fields.values() if known.validation_alias)
 
 
+def _contradictions(said: Mapping[str, str]) -> Iterator[str]:
+    if S3_ENDPOINT_URL in said and LAKE_ROOT not in said:
+        yield (
+            f"{S3_ENDPOINT_URL} names a store, but {LAKE_ROOT} is not set, so the lake would be a local folder; "
+            f"set {LAKE_ROOT} to s3://bucket or to that folder"
+        )
+
+
 def _named(environ: Mapping[str, str], variable: str) -> Path | None:
     """The file that the variable names; one that names none means: no file."""
     text = environ.get(variable, "").strip()
-    return _path(text) if text else None
+    return absolute_path(text) if text else None
 
 
 def _checked(said: Mapping[str, Any]) -> Settings:

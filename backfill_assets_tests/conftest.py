@@ -1,4 +1,4 @@
-"""The PostgreSQL that tests share, and a database of it for each test that asks.
+"""The PostgreSQL and the AWS that tests share, and a database of it for each test that asks.
 
 Here belongs what tests of several folders need; what one folder needs belongs to its own conftest.
 """
@@ -6,11 +6,15 @@ Here belongs what tests of several folders need; what one folder needs belongs t
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from backfill_assets_tests.adapters.aws.server import Aws
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,15 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     postgres.create_database(name)
     yield postgres.url(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator["Aws"]:
+    """A stand-in for AWS that checks keys, one for each pytest-xdist worker."""
+    from backfill_assets_tests.adapters.aws.server import running_aws  # moto takes two seconds to load
+
+    with running_aws() as server:
+        yield server
 
 
 def _not_tested() -> Mapping[str, str]:

@@ -31,7 +31,7 @@ for variables in json.loads(sys.argv[1]):
     sensors = [(s.name, s.default_status.value, s.minimum_interval_seconds) for s in repository.sensor_defs]
     grains = {key: type(found.get_partitions_def_for_dimension("window")).__name__ for key, found in windows.items()}
     told.append({"grains": grains, "sensors": sensors})
-heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic") if name in sys.modules]
+heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic", "boto3") if name in sys.modules]
 print(json.dumps({"told": told, "heavy": heavy}))
 """
 

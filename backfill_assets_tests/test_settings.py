@@ -112,12 +112,25 @@ def test_a_database_url_names_the_driver_that_is_used(given: str, used: str | No
             "sqlite://",
             "BACKFILL_DATABASE_URL must name a file: no other process sees a database in memory",
         ),
-        (
-            "BACKFILL_LAKE_ROOT",
-            "s3://bucket/prefix",
-            "BACKFILL_LAKE_ROOT names a bucket: s3:// is not supported yet, use a local folder",
+        *(
+            ("BACKFILL_LAKE_ROOT", value, f"BACKFILL_LAKE_ROOT {reason}")
+            for value, reason in [
+                ("gs://bucket", "must be a local folder or s3://bucket/prefix"),
+                ("s3://", "names no bucket that can be; write s3://bucket or s3://bucket/prefix"),
+                ("s3://Bucket_1", "names no bucket that can be; write s3://bucket or s3://bucket/prefix"),
+                ("s3://key:hush@bucket", "names no bucket that can be; write s3://bucket or s3://bucket/prefix"),
+                ("s3://bucket/a//b", "has a prefix with an empty part, a blank, ? or #; write s3://bucket/prefix"),
+                ("s3://bucket/a b", "has a prefix with an empty part, a blank, ? or #; write s3://bucket/prefix"),
+            ]
         ),
-        ("BACKFILL_LAKE_ROOT", "gs://bucket", "BACKFILL_LAKE_ROOT must be a local folder"),
+        (
+            "BACKFILL_S3_ENDPOINT_URL",
+            "https://minio:9000",
+            (
+                "BACKFILL_S3_ENDPOINT_URL names a store, but BACKFILL_LAKE_ROOT is not set, so the lake would be a "
+                "local folder; set BACKFILL_LAKE_ROOT to s3://bucket or to that folder"
+            ),
+        ),
         (
             "BACKFILL_TENANT_SOURCE",
             "dynamodb",
@@ -140,6 +153,39 @@ def test_a_variable_that_cannot_be_is_refused_with_one_sentence(variable: str, v
     with pytest.raises(ConfigurationError) as refused:
         load_settings({variable: value}, today=TODAY)
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("root", ["s3://bucket", "s3://bucket/", "s3://bucket/some/prefix/"])
+def test_the_lake_can_be_in_a_bucket(root: str) -> None:
+    settings = load_settings({"BACKFILL_LAKE_ROOT": root}, today=TODAY)
+    assert settings.lake_root == root.rstrip("/")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9000/", "https://minio.example.com", "http://[::1]:9000"])
+def test_a_store_that_speaks_s3_has_an_address(address: str) -> None:
+    environ = {"BACKFILL_LAKE_ROOT": "s3://bucket", "BACKFILL_S3_ENDPOINT_URL": address}
+    assert load_settings(environ, today=TODAY).s3_endpoint_url == address.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "minio:9000",
+        "ftp://minio",
+        "https://",
+        "http://[::1",
+        "https://key:hush@minio",
+        "https://minio/bucket",
+        "http://a:b",
+    ],
+)
+def test_an_address_of_a_store_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings({"BACKFILL_LAKE_ROOT": "s3://bucket", "BACKFILL_S3_ENDPOINT_URL": address}, today=TODAY)
+    assert str(refused.value) == (
+        "BACKFILL_S3_ENDPOINT_URL must be an address like https://minio.example.com:9000, "
+        "without a user, a path or a query"
+    )
 
 
 def test_everything_that_is_wrong_is_told_at_once(files: Files) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.memory import MemorySource
 from backfill_assets.adapters.state.database import StateDatabase
@@ -39,7 +40,7 @@ def fill(url: str, root: Path, *, step: Callable[[str], None]) -> list[Outcome]:
             service="desk",
             table=TICKETS,
             source=MemorySource({TICKETS.name: account()}, page_size=7),
-            lake=RawLake(root, lock=state.lock),
+            lake=RawLake(Folder(root), lock=state.lock),
             dead_letters=state.dead_letters,
             job_id="job",
             run_id="run",

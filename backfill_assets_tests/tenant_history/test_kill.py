@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.schema import initialise
@@ -43,7 +44,7 @@ def run_and_kill(url: str, root: Path, *, at: int) -> list[str]:
 
 def assert_all_is_there(url: str, root: Path) -> None:
     with StateDatabase.open(url) as state:
-        stored = sorted(RawLake(root, lock=state.lock).versions(raw_table("acme", "desk", TICKETS)))
+        stored = sorted(RawLake(Folder(root), lock=state.lock).versions(raw_table("acme", "desk", TICKETS)))
         letters = [letter.record_id for letter in state.dead_letters.letters()]
     assert stored == versions_of([record for record in account() if record["id"] not in BAD_IDS])
     assert sorted(map(int, letters)) == sorted(BAD_IDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.memory import MemorySource
 from backfill_assets.core.chunks import ChunkTarget
@@ -119,7 +120,7 @@ class World:
     @property
     def lake(self) -> RawLake:
         """The lake in the world's folder."""
-        return RawLake(self.root, lock=lambda name: self.mutex)
+        return RawLake(Folder(self.root), lock=lambda name: self.mutex)
 
     @property
     def wiring(self) -> Wiring:

@@ -1,14 +1,14 @@
 """Replacing a file so that nobody ever sees it missing, half written, or older than it was.
 
-Here belongs the care for the disk; what is in a file belongs to `raw.py`.
+Here belongs the care for the disk; what is in a file belongs to `raw.py`, which files there are to `folder.py`.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
+
+import pyarrow as pa
 
 from backfill_assets.errors import PermanentError, TransientError
 
@@ -25,7 +25,6 @@ class Draft:
     path: Path
     draft: Path
     seen: Signature | None
-    size: int
 
     def publish(self) -> None:
         """Take the place of the file; raises `TransientError` when another writer was at work meanwhile.
@@ -46,21 +45,24 @@ class Draft:
 def signature(path: Path) -> Signature | None:
     """What the file looks like from outside; None where there is none."""
     try:
-        found = path.stat()
+        return signature_of(path.stat())
     except FileNotFoundError:
         return None
+
+
+def signature_of(found: os.stat_result) -> Signature:
+    """The signature of a file with this status."""
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def write_draft(path: Path, write: Callable[[IO[bytes]], None], *, seen: Signature | None) -> Draft:
+def write_draft(path: Path, content: pa.Buffer, *, seen: Signature | None) -> Draft:
     """Write new content aside and wait until it is on the disk."""
     draft = path.with_name(f"{path.stem}-{uuid4().hex}{SUFFIX}")
     with draft.open("wb") as file:
-        write(file)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-        size = file.tell()
-    return Draft(path=path, draft=draft, seen=seen, size=size)
+    return Draft(path=path, draft=draft, seen=seen)
 
 
 def make_folder(folder: Path) -> None:

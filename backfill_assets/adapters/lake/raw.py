@@ -2,30 +2,34 @@
 
 Here belongs how rows become a file and how a file gains rows. A file only ever gains knowledge: what it holds is
 merged with what was read, keyed by (id, version), by the arithmetic of `merging.py`. What a row means belongs to the
-domain, the care for the disk to `files.py`.
+domain, how a file is kept and replaced to the storage.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import date, datetime
+from random import random
+from time import sleep
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from backfill_assets.adapters.lake.files import Draft, make_folder, refusal, signature, sweep, sync_folder, write_draft
-from backfill_assets.adapters.lake.merging import Key, conform, merge_day, once_each
+from backfill_assets.adapters.lake.merging import DayMerge, Key, conform, merge_day, once_each
+from backfill_assets.adapters.lake.storage import Batch, Storage, Stored
+from backfill_assets.core.retries import Random, RetryPolicy
 from backfill_assets.core.source import ColumnType
 from backfill_assets.core.windows import midnight, utc_text
-from backfill_assets.errors import PermanentError
+from backfill_assets.errors import PermanentError, TransientError
 
 OURS = "_backfill_"
 """Columns with this prefix are added by us; no record may bring one."""
 
 WRITERS = 4
+RACES = RetryPolicy(tries=12, base=0.05, cap=2.0)
+"""How often a day's merge is made again because another writer was faster, and the pauses before it."""
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.INTEGER: pa.int64(),
@@ -53,6 +57,15 @@ class RawTable:
         """The columns that identify a row."""
         return self.id_column, self.version_column
 
+    @property
+    def folder(self) -> str:
+        """Where the table's files lie, below the root of the lake."""
+        return f"{self.tenant}/raw/{self.service}/{self.table}"
+
+    def file(self, day: date) -> str:
+        """The file of one day, named by the moment at which the day begins."""
+        return f"{self.folder}/{utc_text(midnight(day))}.parquet"
+
     def schema(self, names: Iterable[str]) -> pa.Schema:
         """Declared columns first and typed, then the others by name as strings, ours last."""
         wanted = set(names)
@@ -73,32 +86,32 @@ class Merged:
 
 
 class RawLake:
-    """Raw files below a local folder.
+    """Raw files in a storage.
 
-    `lock` serialises the processes that merge into one table's files. A file is replaced atomically, and reaches the
-    disk before the replacement does, so that no moment exists in which it is missing or half written.
+    `lock` serialises the processes that merge into one table's files. Behind it the storage itself refuses to replace
+    a file that is not the one that was read: a lock can be lost without its holder knowing.
     """
 
-    def __init__(self, root: Path, *, lock: Callable[[str], AbstractContextManager[None]]) -> None:
-        self._root = root
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        lock: Callable[[str], AbstractContextManager[None]],
+        sleep: Callable[[float], None] = sleep,
+        random: Random = random,
+    ) -> None:
+        self._storage = storage
         self._lock = lock
+        self._sleep = sleep
+        self._random = random
 
-    def folder(self, table: RawTable) -> Path:
-        """The folder that holds the table's files."""
-        return self._root / table.tenant / "raw" / table.service / table.table
-
-    def path(self, table: RawTable, day: date) -> Path:
-        """The file of one day, named by the moment at which the day begins."""
-        return self.folder(table) / f"{utc_text(midnight(day))}.parquet"
+    def place(self, table: RawTable, day: date) -> str:
+        """The path or URL of the file of one day."""
+        return self._storage.place(table.file(day))
 
     def oldest_write(self, tenant: str, service: str) -> datetime | None:
         """When the oldest file of a tenant's service was written; None where there is none."""
-        folder = self._root / tenant / "raw" / service
-        try:
-            oldest = min((file.stat().st_mtime for file in folder.glob("*/*.parquet")), default=None)
-        except OSError as error:
-            raise PermanentError(f"{folder} cannot be read ({error.strerror}); give the right to read it") from error
-        return None if oldest is None else datetime.fromtimestamp(oldest, UTC)
+        return self._storage.oldest_write(f"{tenant}/raw/{service}")
 
     def merge(self, table: RawTable, days: Mapping[date, pa.Table]) -> Mapping[date, Merged]:
         """Add rows to the files of their days; a file that already holds all of them is not touched.
@@ -106,63 +119,74 @@ class RawLake:
         A table's columns are those of `table.schema(names)`; of rows that repeat a key (id, version) the last counts.
         A version that a file holds keeps the `_backfill_*` values of the run that stored it.
         """
-        folder = self.folder(table)
-        with self._lock(f"lake:{folder.relative_to(self._root)}"):
-            try:
-                return self._merge(table, days) if days else {}
-            except OSError as error:
-                raise refusal(folder, error) from error
+        with self._lock(f"lake:{table.folder}"):
+            return self._merge(table, days) if days else {}
 
     def _merge(self, table: RawTable, days: Mapping[date, pa.Table]) -> Mapping[date, Merged]:
-        folder = self.folder(table)
-        make_folder(folder)
-        sweep(folder)
-        # Drafts are written side by side, since most of the time goes to waiting for the disk. Only this thread puts
-        # them in place: an interrupt can give the lock back while the others still write.
-        with ThreadPoolExecutor(WRITERS) as writers:
-            merged = list(writers.map(lambda day: self._merge_day(table, day, days[day]), days))
-        drafts = [draft for _, draft in merged if draft is not None]
-        try:
-            for draft in drafts:
-                draft.publish()
-        finally:
-            for draft in drafts:
-                draft.discard()
-        sync_folder(folder)
-        return {day: result for day, (result, _) in zip(days, merged, strict=True)}
+        # Days are merged side by side, since most of the time goes to waiting for the storage.
+        with self._storage.batch(table.folder) as batch, ThreadPoolExecutor(WRITERS) as writers:
+            merged = list(writers.map(lambda day: self._merge_day(table, day, days[day], batch), days))
+        return dict(zip(days, merged, strict=True))
 
-    def _merge_day(self, table: RawTable, day: date, rows: pa.Table) -> tuple[Merged, Draft | None]:
-        path = self.path(table, day)
-        content = once_each(conform(rows, table.schema(rows.column_names), where="what was read"), table.key)
-        added, changed = len(content), 0
-        if seen := signature(path):
-            content, added, changed = _merge(table, _read(path), content, path)
-        if not added and not changed:
-            return Merged(rows_added=0, rows_changed=0, bytes=seen[2] if seen else 0), None
-        draft = write_draft(path, lambda file: pq.write_table(content, file, compression="zstd"), seen=seen)
-        return Merged(rows_added=added, rows_changed=changed, bytes=draft.size), draft
+    def _merge_day(self, table: RawTable, day: date, rows: pa.Table, batch: Batch) -> Merged:
+        fetched = once_each(conform(rows, table.schema(rows.column_names), where="what was read"), table.key)
+        name, failures = table.file(day), 0
+        while True:
+            stored = self._storage.read(name)
+            done = self._merged(table, name, stored, fetched)
+            size = stored.content.size if stored else 0
+            if done.content is None:
+                return Merged(rows_added=0, rows_changed=0, bytes=size)
+            content = _encoded(done.content)
+            if batch.put(name, content, seen=stored.mark if stored else None):
+                return Merged(rows_added=done.rows_added, rows_changed=done.rows_changed, bytes=content.size)
+            failures += 1
+            if not RACES.may_try_again(failures):
+                break
+            self._sleep(RACES.delay(failures, self._random))
+        raise TransientError(
+            f"another writer was faster each of the {failures} times that {self._storage.place(name)} was merged; "
+            "try again"
+        )
+
+    def _merged(self, table: RawTable, name: str, stored: Stored | None, fetched: pa.Table) -> DayMerge:
+        if stored is None:
+            return DayMerge(content=fetched if len(fetched) else None, rows_added=len(fetched), rows_changed=0)
+        place = self._storage.place(name)
+        known = _decoded(stored, place)
+        schema = table.schema([*known.column_names, *fetched.column_names])
+        # A column that was not read this time keeps its stored values, and ours stay those of the first run.
+        fresh = {name for name in fetched.column_names if not name.startswith(OURS)}
+        known, fetched = conform(known, schema, where=place), conform(fetched, schema, where="what was read")
+        return merge_day(known, fetched, table.key, fresh=fresh)
 
     def versions(self, table: RawTable) -> Iterator[tuple[Any, datetime]]:
         """Every (id, version) that the table's files hold, day by day."""
-        for path in sorted(self.folder(table).glob("*.parquet")):
-            file = _read(path, list(table.key))
-            yield from zip(*(column.to_pylist() for column in file.columns), strict=True)
+        names = self._storage.names(table.folder)
+        with ThreadPoolExecutor(WRITERS) as readers:
+            # A few files are read ahead, not all: a table may have thousands.
+            for start in range(0, len(names), WRITERS):
+                for columns in readers.map(lambda name: self._keys(table, name), names[start : start + WRITERS]):
+                    yield from zip(*columns, strict=True)
+
+    def _keys(self, table: RawTable, name: str) -> list[list[Any]]:
+        stored = self._storage.read(name)
+        if stored is None:
+            return [[], []]
+        return [column.to_pylist() for column in _decoded(stored, self._storage.place(name), list(table.key)).columns]
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+def _encoded(content: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(content, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _decoded(stored: Stored, place: str, columns: list[str] | None = None) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(pa.BufferReader(stored.content)) as file:
             return file.read(columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
         raise PermanentError(
-            f"{path} cannot be read ({error}); restore it or move it away, then rerun its partition"
+            f"{place} cannot be read ({error}); restore it or move it away, then rerun its partition"
         ) from error
-
-
-def _merge(table: RawTable, stored: pa.Table, fetched: pa.Table, path: Path) -> tuple[pa.Table | None, int, int]:
-    schema = table.schema(sorted({*stored.column_names, *fetched.column_names}))
-    # A column that was not read this time keeps its stored values, and ours stay those of the first run.
-    fresh = {name for name in fetched.column_names if not name.startswith(OURS)}
-    old, new = conform(stored, schema, where=str(path)), conform(fetched, schema, where="what was read")
-    done = merge_day(old, new, table.key, fresh=fresh)
-    return done.content, done.rows_added, done.rows_changed

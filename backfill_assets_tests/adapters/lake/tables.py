@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backfill_assets.adapters.lake.raw import OURS, RawLake, RawTable
+from backfill_assets.adapters.lake.storage import Storage, Stored
 from backfill_assets.core.source import ColumnType
 
 DAY = date(2024, 1, 7)
@@ -42,7 +42,7 @@ def arrow(rows: Sequence[Mapping[str, Any]], table: RawTable = TABLE) -> pa.Tabl
     return pa.Table.from_pylist(list(rows), schema=table.schema({name for found in rows for name in found}))
 
 
-def lake_at(root: Path) -> RawLake:
+def lake_on(storage: Storage) -> RawLake:
     """A lake whose files only threads of this process write."""
     mutex = Lock()
 
@@ -51,17 +51,30 @@ def lake_at(root: Path) -> RawLake:
         with mutex:
             yield
 
-    return RawLake(root, lock=lock)
+    return RawLake(storage, lock=lock)
 
 
 def merge(lake: RawLake, *rows: Mapping[str, Any], table: RawTable = TABLE) -> tuple[int, int]:
     """Merge rows into the day's file; how many were added and how many changed."""
     merged = lake.merge(table, {DAY: arrow(rows, table)})[DAY]
-    assert merged.bytes == lake.path(table, DAY).stat().st_size
     return merged.rows_added, merged.rows_changed
 
 
-def content(lake: RawLake, table: RawTable = TABLE) -> Sequence[Mapping[str, Any]]:
+def stored(storage: Storage, table: RawTable = TABLE, day: date = DAY) -> Stored:
+    """The file of the day as it is stored."""
+    found = storage.read(table.file(day))
+    assert found is not None
+    return found
+
+
+def put(storage: Storage, content: bytes, table: RawTable = TABLE, day: date = DAY) -> None:
+    """Store this as the file of the day, whatever is there."""
+    found = storage.read(table.file(day))
+    with storage.batch(table.folder) as batch:
+        assert batch.put(table.file(day), pa.py_buffer(content), seen=found.mark if found else None)
+
+
+def content(storage: Storage, table: RawTable = TABLE) -> Sequence[Mapping[str, Any]]:
     """The rows of the day's file, in its order."""
-    rows: list[dict[str, Any]] = pq.read_table(lake.path(table, DAY), partitioning=None).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(stored(storage, table).content)).to_pylist()
     return rows

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import ARROW_TYPES, OURS, RawLake
+from backfill_assets.adapters.lake.storage import Storage
 from backfill_assets.core.source import ColumnType
-from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, arrow, content, lake_at, row
+from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, arrow, content, lake_on, row, stored
 
 COLUMNS = st.fixed_dictionaries(
     {},
@@ -44,8 +46,9 @@ def known(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(told, key=lambda r: (r["id"], r["changed"]))
 
 
-def empty_lake(factory: pytest.TempPathFactory) -> RawLake:
-    return lake_at(factory.mktemp("lake"))
+def empty_lake(factory: pytest.TempPathFactory) -> tuple[RawLake, Storage]:
+    storage = Folder(factory.mktemp("lake"))
+    return lake_on(storage), storage
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,10 +58,10 @@ def test_order_and_repetition_of_merges_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     rows, batches = case
-    lake = empty_lake(tmp_path_factory)
+    lake, storage = empty_lake(tmp_path_factory)
     for batch in batches:
         lake.merge(TABLE, {DAY: arrow(batch)})
-    assert known(content(lake)) == known(rows)
+    assert known(content(storage)) == known(rows)
     assert list(lake.versions(TABLE)) == sorted((r["id"], r["changed"]) for r in rows)
 
 
@@ -69,14 +72,13 @@ def test_once_all_is_known_no_merge_touches_the_file(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     rows, batches = case
-    lake = empty_lake(tmp_path_factory)
+    lake, storage = empty_lake(tmp_path_factory)
     lake.merge(TABLE, {DAY: arrow(rows)})
-    path = lake.path(TABLE, DAY)
-    before = (path.read_bytes(), path.stat().st_mtime_ns)
+    before = stored(storage)
     for batch in batches:
         merged = lake.merge(TABLE, {DAY: arrow([{**r, f"{OURS}job_id": "job 2"} for r in batch])})[DAY]
         assert (merged.rows_added, merged.rows_changed) == (0, 0)
-    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert stored(storage) == before
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,12 +86,12 @@ def test_once_all_is_known_no_merge_touches_the_file(
 def test_types_never_flip_and_the_first_run_of_a_version_stays_named(
     first: Sequence[Mapping[str, Any]], then: Sequence[Mapping[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    lake = empty_lake(tmp_path_factory)
+    lake, storage = empty_lake(tmp_path_factory)
     lake.merge(TABLE, {DAY: arrow(first)})
     lake.merge(TABLE, {DAY: arrow([{**r, f"{OURS}job_id": "job 2"} for r in then])})
-    schema: pa.Schema = pq.read_schema(lake.path(TABLE, DAY))
+    schema: pa.Schema = pq.read_schema(pa.BufferReader(stored(storage).content))
     for field in schema:
         assert field.type == ARROW_TYPES[TABLE.types.get(field.name, ColumnType.STRING)]
     keys = {(r["id"], r["changed"]) for r in first}
-    for r in content(lake):
+    for r in content(storage):
         assert r[f"{OURS}job_id"] == ("job 1" if (r["id"], r["changed"]) in keys else "job 2")

@@ -1,0 +1,94 @@
+"""The kinds of value that environment variables hold, each with the words that say what it must be.
+
+Here belongs how one variable's text becomes a value. Which variables there are, and which contradict each other,
+belongs to `settings`.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+S3 = "s3://"
+
+
+def from_text(parse: Callable[[str], object]) -> BeforeValidator:
+    """Parse what the environment says; a value that code hands in is typed already."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def absolute_path(text: str) -> Path:
+    """A path that is the same for processes in other folders."""
+    return Path(os.path.expanduser(text)).absolute()
+
+
+def _home(text: str) -> Path:
+    path = Path(os.path.expanduser(text))
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _database_url(text: str) -> SecretStr:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a SQLAlchemy URL like postgresql+psycopg2://user:password@host/database") from None
+    if url.drivername not in ("postgresql", "postgresql+psycopg2", "sqlite"):
+        raise ValueError(f"cannot be a {url.drivername} database; use postgresql+psycopg2:// or sqlite:///")
+    if url.drivername == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("must name a file: no other process sees a database in memory")
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg2")
+    if url.drivername == "sqlite":
+        # Processes of one deployment have different current folders, and all must see the same file.
+        url = url.set(database=str(absolute_path(str(url.database))))
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+def _lake_root(text: str) -> Path | str:
+    if text.startswith(S3):
+        bucket, _, prefix = text.removeprefix(S3).partition("/")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+            raise ValueError("names no bucket that can be; write s3://bucket or s3://bucket/prefix")
+        if "//" in f"/{prefix.rstrip('/')}" or re.search(r"[?#\s]", prefix):
+            raise ValueError("has a prefix with an empty part, a blank, ? or #; write s3://bucket/prefix")
+        return text.rstrip("/")
+    if "://" in text:
+        raise ValueError("must be a local folder or s3://bucket/prefix")
+    return absolute_path(text)
+
+
+def _endpoint_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        parts = urlsplit("")
+    plain = parts.path in ("", "/") and not re.search(r"[\s?#@\\]|[^ -~]", text)
+    if not plain or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address like https://minio.example.com:9000, without a user, a path or a query")
+    return text.rstrip("/")
+
+
+def _tenant_source(text: str) -> str:
+    if text == "dynamodb":
+        raise ValueError("is dynamodb, which is not supported yet; use file")
+    if text != "file":
+        raise ValueError("must be file")
+    return text
+
+
+MaybeHome = Annotated[Path | None, from_text(_home)]
+MaybeFile = Annotated[Path | None, from_text(absolute_path)]
+DatabaseUrl = Annotated[SecretStr, from_text(_database_url)]
+LakeRoot = Annotated[Path | str, from_text(_lake_root)]
+"""A folder's path, or `s3://bucket[/prefix]` as a text."""
+MaybeEndpoint = Annotated[str | None, from_text(_endpoint_url)]
+TenantSource = Annotated[Literal["file"], from_text(_tenant_source)]
