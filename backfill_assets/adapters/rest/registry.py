@@ -20,7 +20,8 @@ from backfill_assets.core.source import RecordSource, ServiceSpec
 from backfill_assets.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from backfill_assets.adapters.rest.http import Account, Wire
+    from backfill_assets.adapters.rest.account import Account
+    from backfill_assets.adapters.rest.http import Wire
 
 ENTRY_POINTS = "backfill_assets.connectors"
 
@@ -49,7 +50,7 @@ class Access:
     @property
     def account(self) -> "Account":
         """Whose requests these are; no message will show what the credential holds."""
-        from backfill_assets.adapters.rest.http import Account
+        from backfill_assets.adapters.rest.account import Account
 
         return Account(
             service=self.spec.name,

@@ -7,7 +7,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from backfill_assets.adapters.rest.http import Account, HttpSession
+from backfill_assets.adapters.rest.account import Account
+from backfill_assets.adapters.rest.http import HttpSession
 from backfill_assets.adapters.state.pacing import MemoryPaces
 from backfill_assets.core.pacing import Advice, Pace, Pacer
 from backfill_assets.core.retries import RetryPolicy

@@ -12,8 +12,9 @@ import pytest
 
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.core.pacing import Pace
-from backfill_assets.sandbox.connectwise import credentials
+from backfill_assets.sandbox.connectwise.account import credentials
 from backfill_assets.sandbox.server import SandboxConfig, SandboxServer
+from backfill_assets.sandbox.traffic import Allowance
 from backfill_assets_tests.adapters.state import asking
 
 PROCESSES = 8
@@ -26,8 +27,11 @@ def sandbox(pace: Pace) -> SandboxServer:
         SandboxConfig(
             since=asking.START,
             until=datetime(2024, 2, 1, tzinfo=UTC),
-            requests_per_minute=pace.requests_per_minute,
-            limit_window_seconds=pace.interval_seconds,
+            allowances={
+                "connectwise": Allowance(
+                    requests=int(pace.requests_per_minute * pace.interval_seconds / 60), seconds=pace.interval_seconds
+                )
+            },
         )
     )
 
