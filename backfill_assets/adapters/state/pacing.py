@@ -43,6 +43,12 @@ Account = tuple[str, str]
 Decide = Callable[[PaceState, int], tuple[PaceState, T]]
 """From what is remembered and the time to what is remembered next, and whatever the caller wants to know."""
 
+POSTGRES_SETTINGS = (
+    # Nobody waits for the disk: a crash of the server may forget the last turns, and takes longer than they last.
+    ("synchronous_commit", "off"),
+    # A machine that dies between two statements holds the others up no longer than this.
+    ("idle_in_transaction_session_timeout", "3s"),
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMES = ("not_before", "learned_at", "opened_at", "open_until", "trial_until")
 
@@ -212,11 +218,10 @@ def _is_account() -> ColumnElement[bool]:
 def _lock_and_read(is_postgres: bool) -> Select[Any]:
     if not is_postgres:
         return select(PACES).where(_is_account())  # a transaction begins with the lock of the file
-    # The time of the outer SELECT is taken when the lock is held. Nobody waits for the disk: a crash of the server may
-    # forget the last turns, and takes longer than they last.
+    # The time of the outer SELECT is taken when the lock is held.
     held = select(PACES).where(_is_account()).with_for_update().subquery()
-    hurry = func.set_config("synchronous_commit", "off", true()).label("hurry")
-    return select(held, func.clock_timestamp(type_=UtcDateTime).label("now"), hurry)
+    settings = [func.set_config(name, value, true()).label(name) for name, value in POSTGRES_SETTINGS]
+    return select(held, func.clock_timestamp(type_=UtcDateTime).label("now"), *settings)
 
 
 def _state(row: RowMapping) -> PaceState:

@@ -1,9 +1,11 @@
 """One contract for the pace ledger, held by its in-memory twin, by SQLite and by PostgreSQL."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 from sqlalchemy import NullPool, make_url
@@ -12,7 +14,7 @@ from backfill_assets.adapters.state.connecting import engine_for, parse
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.pacing import Account, Decide, MemoryPaces, PaceStore, SharedPacer, SqlPaces, T
 from backfill_assets.adapters.state.schema import initialise
-from backfill_assets.adapters.state.turns import LONGEST_TEXT
+from backfill_assets.adapters.state.turns import LONGEST_TEXT, PaceState, failed
 from backfill_assets.core.pacing import Advice, OpenBreaker, Pace, PaceLedger, Pacer
 from backfill_assets.errors import CircuitOpen, TransientError
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
@@ -238,6 +240,27 @@ def test_a_database_that_is_away_is_worth_another_try(tmp_path: Path) -> None:
             assert pacer.admit() <= APART
     finally:
         server.remove()
+
+
+def test_a_process_that_stops_while_it_holds_the_row_does_not_hold_the_others_up(database_url: str) -> None:
+    initialise(database_url)
+    holding, ended = Event(), Event()
+
+    def stop(state: PaceState, now: int) -> tuple[PaceState, None]:
+        holding.set()
+        ended.wait()
+        return failed(state, now, PACE, ""), None
+
+    engine = engine_for(parse(database_url))
+    paces, began = SqlPaces(engine), time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(paces.change, ("connectwise", "acme"), stop)
+        holding.wait()
+        assert paces.pacer("connectwise", "acme", PACE).admit() == 0
+        ended.set()
+        assert time.monotonic() - began < 10
+        assert isinstance(stopped.exception(), TransientError)
+    engine.dispose()
 
 
 def test_a_locked_sqlite_file_is_worth_another_try(tmp_path: Path) -> None:

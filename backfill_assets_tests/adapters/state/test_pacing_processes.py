@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
+from subprocess import PIPE
 
 import pytest
 
@@ -40,18 +42,34 @@ def ask_at_once(state_url: str, base_url: str, pace: Pace, *, seconds: float) ->
     """When the processes began, and what they were answered."""
     facts = json.dumps(credentials("acme")), json.dumps(asdict(pace)), str(seconds)
     command = [sys.executable, "-m", asking.__name__, state_url, base_url, *facts]
-    several = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
-    ]
-    for process in several:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    began = time.time()
-    for process in several:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return began, sorted(tuple(answer) for process in several for answer in json.loads(process.communicate()[0]))
+    with ExitStack() as ends:
+        several = [ends.enter_context(_Asking(command, stdin=PIPE, stdout=PIPE, text=True)) for _ in range(PROCESSES)]
+        for process in several:
+            assert process.said() == "ready\n"
+        began = time.time()
+        for process in several:
+            process.go()
+        return began, sorted(answer for process in several for answer in process.answers())
+
+
+class _Asking(subprocess.Popen[str]):
+    """One of the processes; it ends with its context."""
+
+    def said(self) -> str:
+        assert self.stdout
+        return self.stdout.readline()
+
+    def go(self) -> None:
+        assert self.stdin
+        self.stdin.write("go\n")
+        self.stdin.flush()
+
+    def answers(self) -> Answers:
+        return [(at, status) for at, status in json.loads(self.communicate()[0])]
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+        super().__exit__(None, None, None)
 
 
 @pytest.mark.parametrize(
