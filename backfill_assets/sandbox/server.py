@@ -20,19 +20,16 @@ from starlette.applications import Starlette
 
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.sandbox import control
-from backfill_assets.sandbox.connectwise import account as connectwise
-from backfill_assets.sandbox.connectwise import api as connectwise_api
+from backfill_assets.sandbox.accounts import ACCOUNTS
+from backfill_assets.sandbox.connectwise import api as connectwise
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.faults import ConnectionDropped
-from backfill_assets.sandbox.salesforce import account as salesforce
-from backfill_assets.sandbox.salesforce import api as salesforce_api
-from backfill_assets.sandbox.servicenow import account as servicenow
-from backfill_assets.sandbox.servicenow import api as servicenow_api
+from backfill_assets.sandbox.salesforce import api as salesforce
+from backfill_assets.sandbox.servicenow import api as servicenow
 from backfill_assets.sandbox.traffic import Allowance
 from backfill_assets.sandbox.world import Customs, World
 
 HISTORY_START = datetime(2023, 1, 1, tzinfo=UTC)
-SERVICES = (connectwise.SERVICE, servicenow.SERVICE, salesforce.SERVICE)
 
 
 def _now() -> datetime:
@@ -71,15 +68,15 @@ class SandboxConfig:
             raise ConfigurationError(f"The sandbox's until {self.until} is before its since {self.since}; swap them.")
         if self.requests_per_minute is not None and self.requests_per_minute < 1:
             raise ConfigurationError("The sandbox's requests_per_minute is below 1; leave it out for no limit.")
-        if unknown := sorted(self.allowances.keys() - set(SERVICES)):
-            raise ConfigurationError(f"The sandbox has no service {unknown[0]}; it has {', '.join(SERVICES)}.")
+        if unknown := sorted(self.allowances.keys() - ACCOUNTS.keys()):
+            raise ConfigurationError(f"The sandbox has no service {unknown[0]}; it has {', '.join(ACCOUNTS)}.")
 
     @property
     def customs(self) -> Customs:
         """How the services behave."""
         everywhere = None if self.requests_per_minute is None else Allowance(requests=self.requests_per_minute)
         return Customs(
-            allowances={service: self.allowances.get(service, everywhere) for service in SERVICES},
+            allowances={service: self.allowances.get(service, everywhere) for service in ACCOUNTS},
             latency_seconds=self.latency_seconds,
             salesforce_page_size=self.salesforce_page_size,
             requests_per_token=self.requests_per_token,
@@ -90,7 +87,7 @@ def create_world(config: SandboxConfig, *, clock: Callable[[], float] = time.mon
     """Make what the services hold."""
     world = World(until=config.until, customs=config.customs, clock=clock)
     for tenant in config.tenants:
-        for account in (connectwise, servicenow, salesforce):
+        for account in ACCOUNTS.values():
             account.add_tables(
                 world, tenant, seed=config.seed, scale=config.scale, since=config.since, until=config.until
             )
@@ -103,9 +100,9 @@ def create_app(config: SandboxConfig, *, clock: Callable[[], float] = time.monot
     return Starlette(
         routes=[
             *control.routes(world),
-            *connectwise_api.routes(world),
-            *servicenow_api.routes(world),
-            *salesforce_api.routes(world),
+            *connectwise.routes(world),
+            *servicenow.routes(world),
+            *salesforce.routes(world),
         ]
     )
 
