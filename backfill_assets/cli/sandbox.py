@@ -32,7 +32,7 @@ def sandbox(output: Output, /, *, port: int, until: str | None, **size: Any) -> 
 @click.option("--port", default=3000, show_default=True, type=PORT, help="Port of the Dagster UI on 127.0.0.1.")
 @click.option("--home", default=".demo", show_default=True, type=click.Path(path_type=Path), help="Where all lies.")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
-@click.option("--lookback-days", type=click.IntRange(min=1), help="A shorter history. Default: 730 days.")
+@click.option("--lookback-days", type=click.IntRange(min=1), help="A shorter history. Default: each service's own.")
 @click.option("--remove", is_flag=True, help="Delete what an earlier demo left, and do no more.")
 @click.pass_context
 def demo(ctx: click.Context, /, *, home: Path, port: int, once: bool, remove: bool, **size: Any) -> None:

@@ -23,9 +23,11 @@ from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings, publish
 from backfill_assets.tenant_history.backfill import DOMAIN
-from backfill_assets.tenant_history.onboarding import SCOPE_TAG, TENANT_TAG, WHOLE
+from backfill_assets.tenant_history.onboarding import SCOPE_TAG, SERVICE_TAG, TENANT_TAG, WHOLE
 
 DETECTION_SECONDS = 120
+Account = tuple[str, str]
+"""A tenant and a service."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -120,18 +122,19 @@ class Demo:
 
     def _watch(self, stack: Stack, instance: DagsterInstance) -> None:
         """Follow the backfills of the tenants' whole histories until each has ended, reviving what dies."""
+        wanted = {(tenant, service) for tenant in stack.tenants for service in stack.services}
         with bars(self.output) as progress:
             tasks: dict[str, TaskID] = {}
-            newest: Mapping[str, Backfill] = {}
+            newest: Mapping[Account, Backfill] = {}
             deadline = time.monotonic() + DETECTION_SECONDS
-            while newest.keys() < set(stack.tenants) or not all(map(_is_over, newest.values())):
+            while newest.keys() < wanted or not all(map(_is_over, newest.values())):
                 time.sleep(1)
                 stack.supervisor.revive()
-                newest = _newest_of_each_tenant(instance)
+                newest = _newest_of_each_account(instance)
                 for backfill in newest.values():
                     self._show(instance, backfill, progress, tasks)
-                if newest.keys() < set(stack.tenants) and time.monotonic() > deadline:
-                    waiting = ", ".join(sorted(set(stack.tenants) - newest.keys()))
+                if newest.keys() < wanted and time.monotonic() > deadline:
+                    waiting = ", ".join(" ".join(account) for account in sorted(wanted - newest.keys()))
                     raise PermanentError(
                         f"nothing was launched for {waiting} within {DETECTION_SECONDS} s; the ticks of the sensor "
                         f"new_tenant_services in the UI and {stack.supervisor.log('daemon')} say why"
@@ -172,7 +175,7 @@ def _is_over(backfill: Backfill) -> bool:
     return following.has_ended(backfill) and (following.has_succeeded(backfill) or age > RECOVERY_SECONDS)
 
 
-def _newest_of_each_tenant(instance: DagsterInstance) -> Mapping[str, Backfill]:
+def _newest_of_each_account(instance: DagsterInstance) -> Mapping[Account, Backfill]:
     tags = {launching.DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}
-    # Newest first, so the newest of a tenant is what remains when they are taken from the end.
-    return {b.tags[TENANT_TAG]: b for b in reversed(following.backfills(instance, tags))}
+    # Newest first, so the newest of an account is what remains when they are taken from the end.
+    return {(b.tags[TENANT_TAG], b.tags[SERVICE_TAG]): b for b in reversed(following.backfills(instance, tags))}

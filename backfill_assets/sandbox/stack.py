@@ -21,15 +21,18 @@ from typing import IO, Any
 import yaml
 
 from backfill_assets.adapters.state.schema import initialise
+from backfill_assets.configuration.credentials import variable_name
 from backfill_assets.core.windows import utc_now
 from backfill_assets.errors import ConfigurationError, PermanentError
-from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.supervisor import Program, Supervisor
 
 START_SECONDS = 90
 SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
+REQUESTS_PER_MINUTE = 6000
+"""The pace of every service: stand-ins on this machine have nobody to be protected from."""
 CURSOR_OFFSET = "1000"
 """How many events the backfill daemon reads again at each look. Runs write side by side, so an event with a lower
 number can come later; without this Dagster would never see it, and call a partition failed that is there."""
@@ -51,6 +54,7 @@ class Stack:
     scale: int = 1
     lookback_days: int | None = None
     tenants: tuple[str, ...] = TENANTS
+    services: tuple[str, ...] = tuple(ACCOUNTS)
     until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
     durable: bool = True
     environment: Mapping[str, str] | None = None
@@ -192,8 +196,13 @@ class Stack:
         (self.home / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML.read_text())
         code = {"host": "127.0.0.1", "port": self._ports[CODE_SERVER], "location_name": "backfill_assets"}
         _write_yaml(self.home / "workspace.yaml", {"load_from": [{"grpc_server": code}]})
-        tenants = {tenant: {"services": {"connectwise": self._service(tenant)}} for tenant in self.tenants}
+        tenants = {
+            tenant: {"services": {service: self._account(service, tenant) for service in self.services}}
+            for tenant in self.tenants
+        }
         _write_yaml(self.home / "tenants.yaml", {"tenants": tenants})
+        pace = {service: {"requests_per_minute": REQUESTS_PER_MINUTE} for service in self.services}
+        _write_yaml(self.home / "services.yaml", {"services": pace})
 
     def _write_environment(self) -> None:
         """Write the variables as a shell reads them, for commands in another terminal."""
@@ -201,15 +210,16 @@ class Stack:
         file.touch(mode=0o600)
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items()))
 
-    def _service(self, tenant: str) -> dict[str, Any]:
+    def _account(self, service: str, tenant: str) -> dict[str, Any]:
         lookback = {} if self.lookback_days is None else {"lookback_days": self.lookback_days}
-        return {"base_url": f"{self.sandbox_url}/connectwise/{tenant}", **lookback}
+        return {"base_url": f"{self.sandbox_url}/{service}/{tenant}", **lookback}
 
     def _variables(self) -> dict[str, str]:
         credentials = {
-            f"BACKFILL_{tenant.upper()}_CONNECTWISE_{name.upper()}": value
+            variable_name(tenant, service, name): value
             for tenant in self.tenants
-            for name, value in connectwise.credentials(tenant).items()
+            for service in self.services
+            for name, value in ACCOUNTS[service].credentials(tenant).items()
         }
         return {
             "DAGSTER_HOME": str(self.home / "dagster"),
@@ -217,6 +227,7 @@ class Stack:
             "BACKFILL_DAGSTER_DATABASE_URL": self.postgres.url("dagster"),
             "BACKFILL_DATABASE_URL": self.postgres.url("backfill"),
             "BACKFILL_LAKE_ROOT": str(self.home / "lake"),
+            "BACKFILL_SERVICES_FILE": str(self.home / "services.yaml"),
             "BACKFILL_TENANTS_FILE": str(self.home / "tenants.yaml"),
             **credentials,
         }

@@ -52,7 +52,7 @@ class Report:
     @property
     def problem(self) -> str:
         """The tables that differ, in a sentence; empty when none does."""
-        wrong = [f"{row.tenant} {row.table}" for row in self.compared if not row.is_equal]
+        wrong = [f"{row.tenant} {row.service} {row.table}" for row in self.compared if not row.is_equal]
         return f"the lake differs from the source in {', '.join(wrong)}" if wrong else ""
 
     def rows(self) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ class Report:
 
     def table(self) -> Table:
         """The report as a table for a terminal."""
-        names = ("tenant", "table", "source", "lake", "missing", "unknown", "doubled")
+        names = ("tenant", "service", "table", "source", "lake", "missing", "unknown", "doubled")
         table = Table(*names, title="source against lake")
         for row in self.compared:
             table.add_row(*(str(getattr(row, name)) for name in names), style="" if row.is_equal else "bold red")

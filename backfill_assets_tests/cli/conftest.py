@@ -21,7 +21,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.cli.main import main
-from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.connectwise import account as connectwise
 from backfill_assets.sandbox.server import SandboxConfig, SandboxServer
 
 SECRETS = ("acme-private", "acme-public", "globex-private", "WRONG-SECRET")

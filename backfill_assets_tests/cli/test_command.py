@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from backfill_assets.cli.command import OUR_LOGGERS, BackfillCommand
 from backfill_assets.cli.main import main
 from backfill_assets.errors import ConfigurationError, UsageError
-from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.connectwise import account as connectwise
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The running stack; when it is stopped, none of its processes is left."""
     home = tmp_path_factory.mktemp("stack")
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
-    stack = QuickStack(home=home, port=free_port(), durable=False, environment=around)
+    stack = QuickStack(home=home, port=free_port(), services=("connectwise",), durable=False, environment=around)
     try:
         environment = {**around, **stack.prepare()}
         _connect(home / "tenants.yaml")
