@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -57,7 +58,6 @@ from backfill_assets_tests.adapters.rest.stands import (
 START, MIDDLE, END = (SINCE + timedelta(days=days) for days in (3, 17, 31))
 WINDOWS = ((START, MIDDLE), (MIDDLE, END))
 SECOND = timedelta(seconds=1)
-BY_QUERY = [name for name in CLIENTS if name != "salesforce by bulk job"]
 SALESFORCE = [name for name in CLIENTS if name.startswith("salesforce")]
 FAILURES: list[dict[str, Any]] = [
     {"kind": "status", "status": 500},
@@ -71,14 +71,21 @@ FAILURES: list[dict[str, Any]] = [
 
 
 class Meddler(httpx.BaseTransport):
-    """Lets something happen before each request of a client."""
+    """Lets something happen before each request of a client but signing in, and the one that signing in was for.
+
+    A token that runs out before its first use is a refused credential, and stops a client for good.
+    """
 
     def __init__(self, happen: Callable[[], None]) -> None:
         self._happen = happen
+        self._has_new_token = False
         self._inner = httpx.HTTPTransport(verify=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._happen()
+        is_signing_in = request.url.path.endswith("oauth2/token")
+        if not is_signing_in and not self._has_new_token:
+            self._happen()
+        self._has_new_token = is_signing_in
         return self._inner.handle_request(request)
 
     def close(self) -> None:
@@ -119,7 +126,7 @@ class Play:
             try:
                 return list(self._read_once(start, end, wire))
             except TransientError:
-                self.changed.clear()
+                continue
         raise AssertionError("the window could not be read in four tries")
 
     def _read_once(self, start: datetime, end: datetime, wire: Wire) -> Iterator[Identified]:
@@ -162,14 +169,17 @@ class Schedule:
     def __init__(self, play: Play, seed: int, *, events: int = 40) -> None:
         self._play, self._random, self._left = play, Random(seed), events
         self._window = WINDOWS[0]
-        self._moment = START + timedelta(days=self._random.uniform(1, 27))
+        self._moment = START + timedelta(days=self._random.uniform(8, 27))
         kinds = {"leave": 3, "stay": 3, "enter": 2, "crowd": 2, "fail": 3}
         if play.client.service == "salesforce":
             kinds |= {"log out": 1, "expire": 1}
         self._kinds = list(Counter(kinds).elements())
 
     def run(self) -> None:
-        """Read all windows."""
+        """Read all windows; from the start, some records share a moment with others."""
+        moment = self._moment.replace(microsecond=0)
+        for key in self._random.sample(self._play.within(SINCE, moment - timedelta(days=1)), 12):
+            self._play.move(key, moment)
         for self._window in WINDOWS:
             self._play.check(*self._window, self._happen)
 
@@ -249,7 +259,8 @@ def test_leavers_take_nobody_else_along(play: Play) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: f"{failure['kind']}-{failure.get('status', '')}")
 def test_each_failure_in_mid_window_loses_nothing(play: Play, failure: dict[str, Any]) -> None:
-    play.spoil(**failure, after_page=3, times=2)
+    # Of a bulk job, the parts of its result: what comes before is described, counted, made and looked at twice.
+    play.spoil(**failure, after_page=3 if play.client.order else 6, times=2)
     play.check(*WINDOWS[0])
 
 
@@ -263,28 +274,30 @@ def test_hidden_rows_shorten_pages_and_end_nothing(play: Play) -> None:
 
 @only(["servicenow"])
 def test_whole_pages_of_hidden_rows_end_nothing(play: Play) -> None:
-    hide_days(play, 6, 10)
-    assert len(play.hidden) > 3 * PAGE_SIZE
+    hide(play, 4 * PAGE_SIZE)
     play.check(*WINDOWS[0])
 
 
 @only(["servicenow"])
-def test_hidden_rows_that_leave_meanwhile_pull_nobody_onto_a_page_already_passed(play: Play) -> None:
-    hide_days(play, 6, 10)
-    rows = play.within(START, MIDDLE)
-    leavers = iter(key for key in rows if key in play.hidden)
+@pytest.mark.parametrize("number", range(50, 60, 2))
+def test_hidden_rows_that_leave_meanwhile_pull_nobody_onto_a_page_already_passed(play: Play, number: int) -> None:
+    leavers = iter(hide(play, number))
 
     def leave() -> None:
-        if (key := next(leavers, None)) is not None:
+        for key in islice(leavers, PAGE_SIZE // 2):
             play.move(key, UNTIL - SECOND)
 
     play.check(*WINDOWS[0], leave)
 
 
-def hide_days(play: Play, first: int, last: int) -> None:
-    start, end = SINCE + timedelta(days=first), SINCE + timedelta(days=last)
-    play.hidden.update(play.within(start, end))
+def hide(play: Play, number: int) -> list[Any]:
+    """Hide about so many rows in a row from the middle of the first window; their ids."""
+    rows = play.within(*WINDOWS[0])[PAGE_SIZE:]
+    start, end = play.held[rows[0]], play.held[rows[number]]
     play.spoil("hidden_records", **{"from": start.isoformat(), "to": end.isoformat()})
+    hidden = play.within(start, end)
+    play.hidden.update(hidden)
+    return hidden
 
 
 @only(SALESFORCE)
