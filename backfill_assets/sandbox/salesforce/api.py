@@ -17,7 +17,7 @@ from backfill_assets.sandbox.faults import Target
 from backfill_assets.sandbox.salesforce.account import SERVICE
 from backfill_assets.sandbox.salesforce.bulk import Bulk
 from backfill_assets.sandbox.salesforce.calls import Call, Plan
-from backfill_assets.sandbox.salesforce.describing import VERSIONS, described, listed, versions
+from backfill_assets.sandbox.salesforce.describing import VERSIONS, described, listed, resources, versions
 from backfill_assets.sandbox.salesforce.querying import Querying
 from backfill_assets.sandbox.salesforce.schema import OBJECTS
 from backfill_assets.sandbox.salesforce.signing_in import sign_in
@@ -25,7 +25,8 @@ from backfill_assets.sandbox.salesforce.wording import SalesforceWords, not_foun
 from backfill_assets.sandbox.world import World
 
 _TOKEN = "oauth2/token"  # noqa: S105 - an address
-_VERSION = re.compile(r"services/data/v(?P<version>[\d.]+)/(?P<rest>.+)")
+_VERSION = re.compile(r"services/data/v(?P<version>[\d.]+)(?:/(?P<rest>.+))?")
+_ROOT = "/"
 _DESCRIBE = re.compile(r"sobjects/(?P<name>[^/]+)/describe")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -71,7 +72,7 @@ class Salesforce:
             tenant=tenant,
             tables=tables,
             version=match["version"] if match and is_known else "",
-            path=match["rest"] if match and is_known else "",
+            path=(match["rest"] or _ROOT) if match and is_known else "",
         )
         return await self._planned(call, self._plan(call))
 
@@ -128,6 +129,8 @@ class Salesforce:
 
 
 def _about_itself(call: Call) -> Plan | None:
+    if call.path == _ROOT:
+        return call.plan("resources", lambda: Answer(response=as_json(resources(call.version))))
     if call.path == "sobjects":
         return call.plan("sobjects", lambda: Answer(response=as_json(listed(call.version))))
     if match := _DESCRIBE.fullmatch(call.path):

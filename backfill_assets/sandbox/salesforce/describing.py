@@ -16,6 +16,11 @@ def versions() -> list[Json]:
     return [{"label": f"API {each}", "url": f"/services/data/v{each}", "version": each} for each in VERSIONS]
 
 
+def resources(version: str) -> Json:
+    """What there is to ask, by name."""
+    return {name: f"/services/data/v{version}/{name}" for name in ("sobjects", "query", "queryAll", "jobs", "limits")}
+
+
 def listed(version: str) -> Json:
     """Every object, shortly."""
     objects = [_about(sobject, version) for sobject in OBJECTS.values()]
