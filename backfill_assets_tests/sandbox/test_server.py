@@ -33,6 +33,7 @@ MEGABYTE = 2**20
         ({"until": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 the point of the test
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"allowances": {"unicorn": Allowance(requests=1)}}, "no service unicorn"),
+        ({"allowances": {"salesforce": Allowance(requests=0)}}, "no requests"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(values: dict[str, Any], complaint: str) -> None:
