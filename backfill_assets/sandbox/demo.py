@@ -178,4 +178,5 @@ def _is_over(backfill: Backfill) -> bool:
 def _newest_of_each_account(instance: DagsterInstance) -> Mapping[Account, Backfill]:
     tags = {launching.DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}
     # Newest first, so the newest of an account is what remains when they are taken from the end.
-    return {(b.tags[launching.TENANT_TAG], b.tags[launching.SERVICE_TAG]): b for b in reversed(following.backfills(instance, tags))}
+    found = reversed(following.backfills(instance, tags))
+    return {(b.tags[launching.TENANT_TAG], b.tags[launching.SERVICE_TAG]): b for b in found}

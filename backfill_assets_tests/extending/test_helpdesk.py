@@ -33,7 +33,7 @@ class HelpdeskStand(Stand):
     def truth(self) -> Held:
         return {r["id"]: datetime.fromisoformat(r["_info"]["lastUpdated"]) for r in self._records}
 
-    def move(self, key: int, moment: datetime) -> None:
+    def move(self, key: int | str, moment: datetime) -> None:
         next(r for r in self._records if r["id"] == key)["_info"]["lastUpdated"] = moment.isoformat()
 
     @property
