@@ -12,6 +12,7 @@
     - CredentialRefused    the service refused our credential; every other request will meet the same
     - UnexpectedResponse   the service answered something that its interface does not allow
       . NoSuchTable        the service has no such table; every other request for it will meet the same
+      . ConditionIgnored   the service sent what was not asked for, or in another order
     - IncompleteRead       the service says that it holds more than it let us read
   x RejectedRecord         one record is bad; quarantine it and go on
 
@@ -73,6 +74,10 @@ class UnexpectedResponse(PermanentError):
 
 class NoSuchTable(UnexpectedResponse):
     """The service has no such table."""
+
+
+class ConditionIgnored(UnexpectedResponse):
+    """The service sent what was not asked for, or in another order: nothing can be built on that."""
 
 
 class IncompleteRead(PermanentError):

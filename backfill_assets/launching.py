@@ -44,6 +44,8 @@ DOMAIN_TAG = "backfill/domain"
 KEY_TAG = "backfill/key"
 REASON_TAG = "backfill/reason"
 REQUESTED_BY_TAG = "backfill/requested_by"
+TENANT_TAG, SERVICE_TAG = "backfill/tenant", "backfill/service"
+"""Where a backfill has one."""
 
 MAX_TITLE = 100
 RETRY_SECONDS, RECENT_SECONDS = 10.0, 600.0

@@ -4,7 +4,7 @@ Here belongs how the parts are put together for a run, a sensor tick or a comman
 adapters, what is done with them to the domains.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.registry import Access, connectors
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.core.dead_letters import DeadLetterLedger
-from backfill_assets.core.pacing import Pace, Pacer, Unpaced
+from backfill_assets.core.pacing import OpenBreaker, Pace, Pacer, Unpaced
 from backfill_assets.core.source import RecordSource
 from backfill_assets.core.switches import SwitchLedger
 from backfill_assets.core.windows import Clock, utc_now
@@ -31,6 +31,7 @@ class Wiring:
     """The parts, put together; tests put their own in.
 
     `connect` opens a source for reading, `probe` one that only tells within seconds whether the connection works.
+    `breakers` are the services that nobody asks at the moment.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class Wiring:
     lock: Callable[[str], AbstractContextManager[None]]
     connect: Connect
     probe: Connect
+    breakers: Callable[[], Sequence[OpenBreaker]] = tuple
     clock: Clock = utc_now
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
@@ -101,6 +103,7 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             lock=state.lock,
             connect=partial(_connect_paced, state),
             probe=connect,
+            breakers=state.breakers,
         )
 
 

@@ -31,15 +31,9 @@ from backfill_assets.configuration.directory import (
     TenantDirectory,
     open_directory,
 )
-from backfill_assets.configuration.files import Problems, dotted
+from backfill_assets.configuration.files import Problems
 from backfill_assets.configuration.secrets import complete_address, complete_credential
-from backfill_assets.configuration.services import (
-    SERVICES_FILE,
-    Services,
-    clientless_notes,
-    read_services,
-    unknown_service,
-)
+from backfill_assets.configuration.services import SERVICES_FILE, Services, read_services
 from backfill_assets.configuration.tenants import (
     TENANTS_FILE,
     TenantSection,
@@ -227,11 +221,7 @@ class _TenantReader:
         return not self.directory.is_remote or not variable_names(*account).isdisjoint(self.environ)
 
     def _tenant(self, tenant: str, section: TenantSection, listing: Listing) -> Tenant:
-        where = partial(self.directory.where, tenant)
-        self._tell(service_problems(section, self.builtin, where))
-        known = (name for name in section.services if unknown_service(name, self.builtin) is None)
-        prefix = where("").removesuffix(dotted(""))
-        self.notes.extend(f"{prefix}{note}" for note in clientless_notes(known, self.builtin))
+        self._tell(service_problems(section, self.builtin, partial(self.directory.where, tenant)))
         services = {
             # A known service that is not among the specs has a malformed section of its own, which is told already.
             name: self._service(tenant, self.services.specs[name], wanted, section.enabled, listing)
@@ -283,7 +273,7 @@ class _TenantReader:
         if self.directory.is_remote:
             return complete_address(self.environ, tenant, spec, written, setting=setting, problems=problems)
         setting = f"{self.directory.name}: {setting}"
-        return find_address(self.environ, tenant, spec.name, written, setting=setting, problems=problems)
+        return find_address(self.environ, tenant, spec, written, setting=setting, problems=problems)
 
 
 def publish(variables: Mapping[str, str]) -> None:

@@ -35,7 +35,7 @@ heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic", 
 print(json.dumps({"told": told, "heavy": heavy}))
 """
 
-TABLES = ["connectwise/service_tickets", "connectwise/time_entries", "connectwise/company_companies"]
+TABLES = ["connectwise/service_tickets", "connectwise/time_entries", "servicenow/sys_user", "salesforce/case"]
 WEEKLY, DAILY, MONTHLY = (f"{grain}PartitionsDefinition" for grain in ("Weekly", "Daily", "Monthly"))
 EXTRA = {"version_field": "_info/lastUpdated", "incremental_field": "lastUpdated"}
 SERVICE_FILES: list[Any] = [
@@ -67,6 +67,10 @@ def load(folder: Path, configurations: list[dict[str, str]]) -> Any:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
+def grains_of(told: Any, service: str) -> set[str]:
+    return {grain for key, grain in told["grains"].items() if key.startswith(f"{service}/")}
+
+
 def test_it_loads_without_any_setting(loaded: Any) -> None:
     grains = loaded["told"][0]["grains"]
     assert set(TABLES) < set(grains)
@@ -75,8 +79,9 @@ def test_it_loads_without_any_setting(loaded: Any) -> None:
 
 
 def test_the_grain_is_the_services_files(loaded: Any) -> None:
-    assert set(loaded["told"][1]["grains"].values()) == {DAILY}
-    assert set(loaded["told"][2]["grains"].values()) == {MONTHLY}
+    assert grains_of(loaded["told"][1], "connectwise") == {DAILY}
+    assert grains_of(loaded["told"][1], "servicenow") == {WEEKLY}
+    assert grains_of(loaded["told"][2], "connectwise") == {MONTHLY}
 
 
 def test_a_table_that_the_services_file_adds_is_an_asset(loaded: Any) -> None:

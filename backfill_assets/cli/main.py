@@ -2,6 +2,7 @@
 
 import click
 
+from backfill_assets.cli.dead_letters import dead_letters
 from backfill_assets.cli.operate import cancel, resume
 from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
@@ -18,5 +19,5 @@ def main() -> None:
     """
 
 
-for command in (trigger, services, cancel, resume, init, sandbox, demo):
+for command in (trigger, services, cancel, resume, dead_letters, init, sandbox, demo):
     main.add_command(command)

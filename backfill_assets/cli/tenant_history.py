@@ -1,6 +1,7 @@
 """Commands about the history of tenants' services."""
 
 import getpass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,12 @@ from backfill_assets.errors import BackfillError, PermanentError, UsageError
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from backfill_assets.core.pacing import OpenBreaker
     from backfill_assets.resources import Wiring
     from backfill_assets.settings import TenantService
     from backfill_assets.tenant_history.plan import HistoryPlan
+
+    Breakers = Mapping[tuple[str, str], OpenBreaker]
 
 
 @click.command(cls=BackfillCommand)
@@ -163,13 +167,14 @@ def services(output: Output, no_check: bool) -> None:
 
     settings = load_settings()
     with open_instance(settings) as instance, open_wiring(settings) as wiring:
+        breakers = {(breaker.tenant, breaker.service): breaker for breaker in wiring.breakers()}
         rows = [
             {
                 "tenant": finding.service.tenant,
                 "service": finding.service.spec.name,
                 "verdict": str(finding.judgement.verdict),
                 "reason": finding.judgement.reason,
-                "connection": "not tried" if no_check else _connection(wiring, finding.service),
+                "connection": "; ".join(_connection(wiring, finding.service, breakers, no_check=no_check)),
             }
             for finding in survey(wiring, instance)
         ]
@@ -184,12 +189,19 @@ def services(output: Output, no_check: bool) -> None:
     output.table(rows, table)
 
 
-def _connection(wiring: "Wiring", service: "TenantService") -> str:
+def _connection(wiring: "Wiring", service: "TenantService", breakers: "Breakers", *, no_check: bool) -> Iterator[str]:
+    """Whether the connection works now, and why runs do not use it, if they do not."""
     from backfill_assets.tenant_history.onboarding import check_connection
 
-    if not service.enabled or service.missing:
-        return "not tried"
-    try:
-        return check_connection(wiring, service)
-    except BackfillError as error:
-        return f"fails: {error}"
+    if no_check or not service.enabled or service.missing:
+        yield "not tried"
+    else:
+        try:
+            yield check_connection(wiring, service)
+        except BackfillError as error:
+            yield f"fails: {error}"
+    if breaker := breakers.get((service.tenant, service.spec.name)):
+        yield (
+            f"not used by runs since {breaker.opened_at:%Y-%m-%d %H:%M:%S} UTC: failed {breaker.failures} times in a "
+            f"row, last: {breaker.reason}"
+        )

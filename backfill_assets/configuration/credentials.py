@@ -15,9 +15,6 @@ from backfill_assets.configuration.files import Problems
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
 
-ADDRESS = "api_base_url"
-"""The credential field that is not a secret but the service's address; `base_url` in the tenants file says the same."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
@@ -55,7 +52,7 @@ def variable_name(tenant: str, service: str, credential_field: str) -> str:
 
 def variable_names(tenant: str, spec: ServiceSpec) -> frozenset[str]:
     """Every variable that is read for this tenant's service."""
-    names = {variable_name(tenant, spec.name, name) for name in (*_all_fields(spec), ADDRESS)}
+    names = {variable_name(tenant, spec.name, name) for name in (*_all_fields(spec), spec.address_field)}
     return frozenset(names | {f"{name}_FILE" for name in names})
 
 
@@ -79,9 +76,10 @@ def find_credential(environ: Mapping[str, str], tenant: str, spec: ServiceSpec) 
     values: dict[str, str] = {}
     names: list[str] = []
     missing: list[str] = []
+    required = _required_fields(environ, tenant, spec)
     for credential_field in _all_fields(spec):
         variable = variable_name(tenant, spec.name, credential_field)
-        found, is_required = _reading(environ, variable), credential_field in spec.credential_fields
+        found, is_required = _reading(environ, variable), credential_field in required
         if found.value is not None:
             values[credential_field] = found.value
         elif is_required or found.trouble:
@@ -92,10 +90,10 @@ def find_credential(environ: Mapping[str, str], tenant: str, spec: ServiceSpec) 
 
 
 def find_address(
-    environ: Mapping[str, str], tenant: str, service: str, written: str | None, *, setting: str, problems: Problems
+    environ: Mapping[str, str], tenant: str, spec: ServiceSpec, written: str | None, *, setting: str, problems: Problems
 ) -> Address:
     """The service's address; `written` is what the tenants file says under `setting`."""
-    variable = variable_name(tenant, service, ADDRESS)
+    variable = variable_name(tenant, spec.name, spec.address_field)
     given = _reading(environ, variable)
     missing = (given.trouble,) if given.trouble else ()
     with problems.collected():
@@ -107,7 +105,14 @@ def find_address(
 
 
 def _all_fields(spec: ServiceSpec) -> tuple[str, ...]:
-    return tuple(name for name in (*spec.credential_fields, *spec.optional_credential_fields) if name != ADDRESS)
+    fields = (*spec.credential_fields, *spec.optional_credential_fields)
+    return tuple(name for name in fields if name != spec.address_field)
+
+
+def _required_fields(environ: Mapping[str, str], tenant: str, spec: ServiceSpec) -> set[str]:
+    together = [variable_name(tenant, spec.name, name) for name in spec.optional_together]
+    is_any_set = any(_is_set(environ, name) or _is_set(environ, f"{name}_FILE") for name in together)
+    return set(spec.credential_fields) - (set() if is_any_set else set(spec.optional_together))
 
 
 def _shouted(name: str) -> str:

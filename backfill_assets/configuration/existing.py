@@ -32,14 +32,10 @@ _NEW_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Translation:
-    """`services` as a services file would say it; `overrides` by tenant and service; `notes` for a person.
-
-    `clientless` are the services that are spoken of but cannot be read.
-    """
+    """`services` as a services file would say it; `overrides` by tenant and service; `notes` for a person."""
 
     services: Mapping[str, Mapping[str, Any]]
     overrides: Mapping[str, Mapping[str, Mapping[str, int]]]
-    clientless: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -51,7 +47,6 @@ def translate(document: object, *, file: str, builtin: Mapping[str, ServiceSpec]
     return Translation(
         services=dict.fromkeys(builtin, defaults) | services,
         overrides={tenant: _overrides(sections) for tenant, sections in config.tenant_overrides.items()},
-        clientless=tuple(dict.fromkeys(name for name in _spoken_of(config) if name not in builtin)),
         notes=tuple(f"{file}: {note}" for note in _notes(config, builtin)),
     )
 
@@ -129,6 +124,9 @@ def _notes(config: _Config, builtin: Mapping[str, ServiceSpec]) -> Iterator[str]
         for endpoint in section.priority_endpoints or ():
             if builtin[name].table(endpoint) is None:
                 yield f"service_settings.{name}.priority_endpoints: {endpoint!r} is not a known table and is not read"
+    for name in dict.fromkeys(_spoken_of(config)):
+        if name not in builtin:
+            yield f"the settings of {dotted(name)} were not read: this version has no client for it"
 
 
 def _unknown_keys(config: _Config, builtin: Mapping[str, ServiceSpec]) -> Iterator[tuple[str, ...]]:

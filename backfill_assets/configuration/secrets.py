@@ -71,10 +71,10 @@ def complete_address(
     environ: Mapping[str, str], tenant: str, spec: ServiceSpec, written: str | None, *, setting: str, problems: Problems
 ) -> Address:
     """The address that a variable holds, else the one that is written under `setting`."""
-    given = find_address(environ, tenant, spec.name, None, setting=setting, problems=problems)
+    given = find_address(environ, tenant, spec, None, setting=setting, problems=problems)
     if given.url or given.missing:
         return given
-    return find_address(environ, tenant, spec.name, written, setting=setting, problems=problems)
+    return find_address(environ, tenant, spec, written, setting=setting, problems=problems)
 
 
 def _unset(environ: Mapping[str, str], tenant: str, spec: ServiceSpec, secret: Secret) -> dict[str, str]:

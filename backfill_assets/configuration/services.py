@@ -5,7 +5,7 @@ Here belong the file's sections, the merge, and the checks on the merged service
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -28,8 +28,6 @@ from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.errors import ConfigurationError
 
 SERVICES_FILE = "BACKFILL_SERVICES_FILE"
-WITHOUT_CLIENT = ("salesforce", "servicenow")
-"""Services whose settings are let in although nothing here can read them yet."""
 
 
 class TableSection(Section):
@@ -118,16 +116,9 @@ def page_problem(setting: str, spec: ServiceSpec) -> Iterator[str]:
         )
 
 
-def clientless_notes(names: Iterable[str], builtin: Mapping[str, ServiceSpec]) -> Iterator[str]:
-    """A note for each of these services that this version cannot read."""
-    unread = (name for name in names if name not in builtin)
-    return (f"{dotted(name)}: its settings were read, but this version has no client for it" for name in unread)
-
-
 def unknown_service(name: str, builtin: Mapping[str, ServiceSpec]) -> str | None:
-    """The end of a sentence about a service that is neither known nor let in, or None."""
-    known = sorted({*builtin, *WITHOUT_CLIENT})
-    return None if name in known else f"is not a service that is known; known are {', '.join(known)}"
+    """The end of a sentence about a service that is not known, or None."""
+    return None if name in builtin else f"is not a service that is known; known are {', '.join(sorted(builtin))}"
 
 
 def _read(path: Path | None, builtin: Mapping[str, ServiceSpec]) -> tuple[Services, Mapping[str, Any]]:
@@ -152,7 +143,7 @@ def _read_current(
     said = document.get("services")
     if not isinstance(said, dict):
         raise ConfigurationError(f"{file}: services must be a mapping of names to values; write {{}} for none")
-    return Services(specs={}, file=file, notes=tuple(clientless_notes(said, builtin))), said
+    return Services(specs={}, file=file), said
 
 
 def _read_existing(
@@ -162,7 +153,7 @@ def _read_existing(
     services = Services(
         specs={},
         overrides=translation.overrides,
-        notes=(*translation.notes, *clientless_notes(translation.clientless, builtin)),
+        notes=translation.notes,
         file=file,
         path="service_settings",
         lookback_key="default_lookback_days",
@@ -179,9 +170,7 @@ def _sections(
         with problems.collected():
             if unknown := unknown_service(name, builtin):
                 raise ConfigurationError(f"{services.file}: {services.path}.{dotted(name)} {unknown}")
-            section = checked(ServiceSection, value, file=services.file, path=(services.path, name))
-            if name in builtin:
-                sections[name] = section
+            sections[name] = checked(ServiceSection, value, file=services.file, path=(services.path, name))
     return sections
 
 
@@ -199,6 +188,10 @@ def _merged(spec: ServiceSpec, section: ServiceSection) -> ServiceSpec:
 def _merged_table(spec: ServiceSpec, name: str, section: TableSection) -> TableSpec:
     base = _table(spec, name) or replace(spec.tables[0], name=name, columns={}, priority=0)
     said = section.model_dump(exclude={"enabled", "columns"}, exclude_none=True)
+    # Where a record calls the field as a filter does, one setting means both: records must be filed by what they
+    # were asked for by.
+    if section.incremental_field and base.version_field == base.incremental_field:
+        said.setdefault("version_field", section.incremental_field)
     return replace(base, **said, columns={**base.columns, **section.columns})
 
 

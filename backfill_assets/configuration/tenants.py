@@ -37,6 +37,10 @@ LONGEST_NAME = 255
 TENANTS_FILE = "BACKFILL_TENANTS_FILE"
 
 _SHARED = "is the same for all tenants; set services.{parent}.%s in the file that " + SERVICES_FILE + " names instead"
+_CREDENTIAL_FIELDS = (
+    *("company_id", "public_key", "private_key", "client_id", "client_secret"),
+    *("username", "password", "security_token"),
+)
 _CREDENTIAL = "is part of a credential, which does not belong in a file; set BACKFILL_<TENANT>_<SERVICE>_%s instead"
 
 
@@ -45,7 +49,8 @@ class TenantServiceSection(Section):
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         **{key: _SHARED % key for key in ("grain", "history_start", "chunks_per_run")},
-        **{key: _CREDENTIAL % key.upper() for key in ("company_id", "public_key", "private_key", "client_id")},
+        **{key: _CREDENTIAL % key.upper() for key in _CREDENTIAL_FIELDS},
+        "instance_url": "is called base_url here",
     }
 
     enabled: Flag = True

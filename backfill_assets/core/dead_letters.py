@@ -4,9 +4,11 @@ Here belong the value, the interface and its in-memory twin. The table in the st
 `adapters/state`.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Protocol
 
 
@@ -34,6 +36,16 @@ class DeadLetter:
     def identity(self) -> tuple[str, str, str, str, str, str]:
         """What makes two letters the same letter."""
         return (self.domain, self.tenant, self.service, self.table, self.record_id, self.version)
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits by which a person names the letter."""
+        return digest(self.identity)[:12]
+
+
+def digest(identity: tuple[str, ...]) -> str:
+    """An identity as 64 hex digits."""
+    return sha256(json.dumps(identity).encode()).hexdigest()
 
 
 class DeadLetterLedger(Protocol):

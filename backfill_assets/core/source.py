@@ -71,13 +71,16 @@ class ServiceSpec:
     `max_page_size` is the service's own bound, which no setting can move. Chunks start at `chunk_size_days` and shrink
     past `chunk_target_rows` or `chunk_target_seconds`. After `breaker_failures` failures in a row nobody asks the
     service for `breaker_pause_seconds`. A read of more than `bulk_above_rows` goes through the service's bulk
-    interface, where it has one.
+    interface, where it has one. `address_field` is the credential field that holds no secret but the service's address.
+    The credential fields in `optional_together` may be absent, but only all of them.
     """
 
     name: str
     tables: tuple[TableSpec, ...]
     credential_fields: tuple[str, ...]
     optional_credential_fields: tuple[str, ...] = ()
+    optional_together: tuple[str, ...] = ()
+    address_field: str = "api_base_url"
     lookback_days: int
     chunk_size_days: int
     chunks_per_run: int = 6

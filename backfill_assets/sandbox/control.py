@@ -18,11 +18,14 @@ from starlette.routing import Route
 
 from backfill_assets.sandbox.dataset import as_moment
 from backfill_assets.sandbox.faults import Fault, Moment
+from backfill_assets.sandbox.ids import Numbers
 from backfill_assets.sandbox.table import Table
 from backfill_assets.sandbox.truth import digest, true_lines
 from backfill_assets.sandbox.world import World
 
 _LINES_AT_ONCE = 1000
+_SHORTEST_ID = 15
+"""Ids that are texts are at least this long."""
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -46,9 +49,10 @@ def routes(world: World) -> list[Route]:
         Route("/_sandbox/faults/{fault:int}", control.remove_fault, methods=["DELETE"]),
         Route("/_sandbox/requests", control.list_requests, methods=["GET"]),
         Route("/_sandbox/requests", control.clear_requests, methods=["DELETE"]),
+        Route("/_sandbox/sessions", control.close_sessions, methods=["DELETE"]),
         Route("/_sandbox/records", control.restore, methods=["DELETE"]),
-        Route("/_sandbox/records/{service}/{tenant}/{table:path}/{record:int}", control.change, methods=["PUT"]),
-        Route("/_sandbox/records/{service}/{tenant}/{table:path}/{record:int}", control.create, methods=["POST"]),
+        Route("/_sandbox/records/{service}/{tenant}/{table:path}/{record}", control.change, methods=["PUT"]),
+        Route("/_sandbox/records/{service}/{tenant}/{table:path}/{record}", control.create, methods=["POST"]),
         Route("/_sandbox/truth/{service}/{tenant}/{table:path}", control.truth, methods=["GET"]),
     ]
 
@@ -87,6 +91,11 @@ class Control:
         self._world.log.clear()
         return Response(status_code=204)
 
+    async def close_sessions(self, request: Request) -> Response:
+        """Let the tokens of everyone, or of one `tenant`, expire."""
+        self._world.sessions.close_all(request.query_params.get("tenant"))
+        return Response(status_code=204)
+
     async def restore(self, request: Request) -> Response:
         """Forget every changed record."""
         for table in self._world.every_table():
@@ -94,29 +103,34 @@ class Control:
         return Response(status_code=204)
 
     async def change(self, request: Request) -> Response:
-        """Change or delete a record that exists."""
-        table, record_id = self._table(request), request.path_params["record"]
+        """Change or delete a record that exists; one that is only marked as deleted is so from now on."""
+        table = self._table(request)
+        record_id = _record_id(request, table)
         asked, moment = await _body(request, ChangedRecord), table.moment(record_id)
         if moment is None:
-            raise HTTPException(404, f"There is no record {record_id}; POST adds one.")
+            raise HTTPException(404, f"There is no record {request.path_params['record']}; POST adds one.")
         if asked.delete:
-            table.delete(record_id)
+            table.delete(record_id, _seconds(asked, self._world.until))
             return Response(status_code=204)
         return JSONResponse(table.change(record_id, _seconds(asked, moment), asked.set))
 
     async def create(self, request: Request) -> Response:
         """Add a record under an id that is free; without `lastUpdated` it is as late as the newest may be."""
-        table, record_id = self._table(request), request.path_params["record"]
+        table = self._table(request)
+        record_id = _record_id(request, table)
         asked = await _body(request, ChangedRecord)
         if record_id < 1 or table.get(record_id) is not None:
-            raise HTTPException(409, f"The id {record_id} is not free; PUT changes a record.")
+            raise HTTPException(409, f"The id {request.path_params['record']} is not free; PUT changes a record.")
         moment = _seconds(asked, self._world.until)
         return JSONResponse(table.change(record_id, moment, asked.set), status_code=201)
 
     async def truth(self, request: Request) -> Response:
-        """Every record of a table within a range, as lines of JSON, or only their number and digest."""
-        table = self._table(request)
-        lines = true_lines(table.timeline, dict(table.changes), *_range(request))
+        """Every record of a table within a range, as lines of JSON, or only their number and digest.
+
+        With `gone=0`, without those that are marked as deleted.
+        """
+        with_gone = request.query_params.get("gone") != "0"
+        lines = true_lines(self._table(request).as_it_is(), *_range(request), with_gone=with_gone)
         if request.query_params.get("summary") == "1":
             return JSONResponse(await asyncio.to_thread(_summary, lines))
         return StreamingResponse(_in_blocks(lines), media_type="application/x-ndjson")
@@ -127,6 +141,15 @@ class Control:
         if table is None:
             raise HTTPException(404, f"The sandbox has no {asked['service']}/{asked['tenant']}/{asked['table']}.")
         return table
+
+
+def _record_id(request: Request, table: Table) -> int:
+    """The number of the record; a short number is one itself, for ids that no one has yet."""
+    written = request.path_params["record"]
+    number = Numbers().number(written) if len(written) < _SHORTEST_ID else table.id_format.number(written)
+    if number is None:
+        raise HTTPException(404, f"{written} is no id of this table; give one, or a number from 1 on.")
+    return number
 
 
 async def _body(request: Request, kind: type[Asked]) -> Asked:

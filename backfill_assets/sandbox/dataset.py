@@ -17,6 +17,8 @@ from math import isqrt
 from random import Random
 
 TENANTS = ("acme", "globex", "initech")
+TENANT_SHARES = {"acme": 0.5, "globex": 0.3, "initech": 0.2}
+"""Each tenant's part of a service's records."""
 
 DAY = 86_400
 _LAST_SECOND = DAY - 1

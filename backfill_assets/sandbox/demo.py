@@ -23,7 +23,7 @@ from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings, publish
 from backfill_assets.tenant_history.backfill import DOMAIN
-from backfill_assets.tenant_history.onboarding import SCOPE_TAG, TENANT_TAG, WHOLE
+from backfill_assets.tenant_history.onboarding import SCOPE_TAG, WHOLE
 
 DETECTION_SECONDS = 120
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -175,4 +175,4 @@ def _is_over(backfill: Backfill) -> bool:
 def _newest_of_each_tenant(instance: DagsterInstance) -> Mapping[str, Backfill]:
     tags = {launching.DOMAIN_TAG: DOMAIN, SCOPE_TAG: WHOLE}
     # Newest first, so the newest of a tenant is what remains when they are taken from the end.
-    return {b.tags[TENANT_TAG]: b for b in reversed(following.backfills(instance, tags))}
+    return {b.tags[launching.TENANT_TAG]: b for b in reversed(following.backfills(instance, tags))}

@@ -5,7 +5,7 @@ Here belongs what is the same for every service. The body of an error belongs to
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
+
+from backfill_assets.sandbox.ids import RecordId
 
 HTML_PAGE = (
     "<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>We'll be back soon</h1></body></html>"
@@ -35,7 +37,17 @@ class FaultKind(StrEnum):
     HTML = "html"
     TRUNCATE = "truncate"
     WRONG_SHAPE = "wrong_shape"
+    QUERY_TIMEOUT = "query_timeout"
+    EXPIRED_SESSION = "expired_session"
+    EXPIRED_CURSOR = "expired_cursor"
+    FAILED_JOB = "failed_job"
     MALFORMED_RECORD = "malformed_record"
+    HIDDEN_RECORDS = "hidden_records"
+    LATENCY = "latency"
+
+
+_BESIDE_ANSWERS = (FaultKind.MALFORMED_RECORD, FaultKind.HIDDEN_RECORDS, FaultKind.LATENCY, FaultKind.FAILED_JOB)
+_INSTEAD_OF_ANSWERS = frozenset(FaultKind).difference(_BESIDE_ANSWERS)
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -48,8 +60,10 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 class Fault(BaseModel):
     """One fault as it was asked for; what is None is not looked at.
 
-    With `from` and `to`, only requests hit whose range of update times overlaps `[from, to)`. The first `after_page`
-    matching requests pass unharmed, the next `times` are hit (None: all).
+    With `from` and `to`, only requests are hit whose range of update times overlaps `[from, to)`; with `record_id`,
+    only answers that would hold that record in full, not those narrowed to ids and versions. Hidden records are those
+    updated in `[from, to)`, or the one with `record_id`. The first `after_page` matching requests pass unharmed, the
+    next `times` are hit (None: all). Signing in is only hit where `table` names it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -65,17 +79,22 @@ class Fault(BaseModel):
     start: Moment | None = Field(default=None, alias="from")
     end: Moment | None = Field(default=None, alias="to")
     after_page: int = Field(default=0, ge=0)
-    record_id: int | None = None
+    record_id: RecordId | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a request is about; `window` is the range of update times it asks for, None where it asks for none."""
+    """What a request is about; `window` is the range of update times it asks for, None where it asks for none.
+
+    `is_aside` are requests that are no reading, such as signing in; `is_cursor` those that go on with a result.
+    """
 
     service: str
     tenant: str
     table: str
     window: tuple[float, float] | None = None
+    is_aside: bool = False
+    is_cursor: bool = False
 
 
 class FaultBook:
@@ -108,23 +127,64 @@ class FaultBook:
             for fault_id, fault in self._faults.items()
         ]
 
-    def take(self, target: Target) -> Fault | None:
-        """The fault that hits this request, if one does; it counts as a hit."""
-        for fault_id, fault in self._faults.items():
-            if fault.kind is not FaultKind.MALFORMED_RECORD and _aims_at(fault, target) and self._is_due(fault_id):
-                self._hits[fault_id] += 1
-                return fault
-        return None
+    def delay(self, target: Target) -> float:
+        """How many seconds this request is to be slowed down by."""
+        aimed = self._aimed(target, (FaultKind.LATENCY,))
+        return sum(fault.seconds for number, fault in aimed if self._hit(number))
 
-    def malform(self, target: Target, record_ids: Collection[int]) -> set[int]:
+    def take(self, target: Target) -> Fault | None:
+        """The fault that hits this request whatever its answer, if one does; it counts as a hit."""
+        aimed = (
+            (number, fault) for number, fault in self._aimed(target, _INSTEAD_OF_ANSWERS) if fault.record_id is None
+        )
+        return next((fault for number, fault in aimed if self._hit(number)), None)
+
+    def take_holding(self, target: Target, held: Collection[RecordId]) -> Fault | None:
+        """The fault that hits an answer with these records in full, if one does; it counts as a hit."""
+        texts = set(map(str, held))
+        aimed = (
+            (number, fault)
+            for number, fault in self._aimed(target, _INSTEAD_OF_ANSWERS)
+            if str(fault.record_id) in texts
+        )
+        return next((fault for number, fault in aimed if self._hit(number)), None)
+
+    def fails_job(self, target: Target) -> bool:
+        """Whether the job that this request begins is to fail; it counts as a hit."""
+        return any(self._hit(number) for number, _ in self._aimed(target, (FaultKind.FAILED_JOB,)))
+
+    def malform(self, target: Target, record_ids: Collection[RecordId]) -> set[RecordId]:
         """Which of these records are to be sent malformed; each counts as a hit."""
-        hit = set()
-        for fault_id, fault in self._faults.items():
-            wanted = fault.kind is FaultKind.MALFORMED_RECORD and fault.record_id in record_ids
-            if wanted and _is_about(fault, target) and self._is_due(fault_id):
-                self._hits[fault_id] += 1
-                hit.add(fault.record_id or 0)
-        return hit
+        by_text = {str(record_id): record_id for record_id in record_ids}
+        return {
+            by_text[str(fault.record_id)]
+            for number, fault in self._faults.items()
+            if fault.kind is FaultKind.MALFORMED_RECORD
+            and str(fault.record_id) in by_text
+            and _is_about(fault, target)
+            and self._hit(number)
+        }
+
+    def hide(
+        self, target: Target, record_ids: Collection[RecordId], moment_of: Callable[[RecordId], int]
+    ) -> set[RecordId]:
+        """Which of these records are to be left out; each answer that lacks some counts as a hit."""
+        hidden: set[RecordId] = set()
+        for number, fault in self._faults.items():
+            if fault.kind is FaultKind.HIDDEN_RECORDS and _is_about(fault, target):
+                found = {record_id for record_id in record_ids if _hides(fault, record_id, moment_of)}
+                hidden |= found if found and self._hit(number) else set()
+        return hidden
+
+    def _aimed(self, target: Target, kinds: Collection[FaultKind]) -> Iterator[tuple[int, Fault]]:
+        for number, fault in list(self._faults.items()):
+            if fault.kind in kinds and _aims_at(fault, target):
+                yield number, fault
+
+    def _hit(self, fault_id: int) -> bool:
+        due = self._is_due(fault_id)
+        self._hits[fault_id] += due
+        return due
 
     def _is_due(self, fault_id: int) -> bool:
         fault = self._faults[fault_id]
@@ -141,8 +201,21 @@ def _is_about(fault: Fault, target: Target) -> bool:
     )
 
 
+def _hides(fault: Fault, record_id: RecordId, moment_of: Callable[[RecordId], int]) -> bool:
+    if fault.record_id is not None:
+        return str(fault.record_id) == str(record_id)
+    if fault.start is None and fault.end is None:
+        return True
+    moment = moment_of(record_id)
+    return (fault.start is None or fault.start.timestamp() <= moment) and (
+        fault.end is None or moment < fault.end.timestamp()
+    )
+
+
 def _aims_at(fault: Fault, target: Target) -> bool:
-    if not _is_about(fault, target):
+    if not _is_about(fault, target) or (target.is_aside and fault.table is None):
+        return False
+    if fault.kind is FaultKind.EXPIRED_CURSOR and not target.is_cursor:
         return False
     if fault.start is None and fault.end is None:
         return True

@@ -7,7 +7,7 @@ sandbox itself to `control.py`.
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,12 +19,20 @@ import uvicorn
 from starlette.applications import Starlette
 
 from backfill_assets.errors import ConfigurationError
-from backfill_assets.sandbox import connectwise, control
+from backfill_assets.sandbox import control
+from backfill_assets.sandbox.connectwise import account as connectwise
+from backfill_assets.sandbox.connectwise import api as connectwise_api
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.faults import ConnectionDropped
-from backfill_assets.sandbox.world import World
+from backfill_assets.sandbox.salesforce import account as salesforce
+from backfill_assets.sandbox.salesforce import api as salesforce_api
+from backfill_assets.sandbox.servicenow import account as servicenow
+from backfill_assets.sandbox.servicenow import api as servicenow_api
+from backfill_assets.sandbox.traffic import Allowance
+from backfill_assets.sandbox.world import Customs, World
 
 HISTORY_START = datetime(2023, 1, 1, tzinfo=UTC)
+SERVICES = (connectwise.SERVICE, servicenow.SERVICE, salesforce.SERVICE)
 
 
 def _now() -> datetime:
@@ -35,8 +43,10 @@ def _now() -> datetime:
 class SandboxConfig:
     """What the sandbox holds; equal values give equal records.
 
-    `since` is a midnight in UTC; no record is later than `until`. At scale 1 there are about 37 records a day, and
-    `scale` multiplies them. `requests_per_minute` is each tenant's limit, None for no limit.
+    `since` is a midnight in UTC; no record is later than `until`. At scale 1 there are about 100 records a day, and
+    `scale` multiplies them. `requests_per_minute` is each tenant's limit at each service, None for no limit;
+    `allowances` are those of single services, of any window of time. Every answer takes `latency_seconds` longer.
+    Salesforce sends pages of at most `salesforce_page_size` records, and its tokens last `requests_per_token` requests.
     """
 
     seed: int = 1
@@ -44,6 +54,10 @@ class SandboxConfig:
     since: datetime = HISTORY_START
     until: datetime = field(default_factory=_now)
     requests_per_minute: int | None = None
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)
+    latency_seconds: float = 0
+    salesforce_page_size: int = 2000
+    requests_per_token: int | None = None
     tenants: tuple[str, ...] = TENANTS
 
     def __post_init__(self) -> None:
@@ -57,16 +71,43 @@ class SandboxConfig:
             raise ConfigurationError(f"The sandbox's until {self.until} is before its since {self.since}; swap them.")
         if self.requests_per_minute is not None and self.requests_per_minute < 1:
             raise ConfigurationError("The sandbox's requests_per_minute is below 1; leave it out for no limit.")
+        if unknown := sorted(self.allowances.keys() - set(SERVICES)):
+            raise ConfigurationError(f"The sandbox has no service {unknown[0]}; it has {', '.join(SERVICES)}.")
+
+    @property
+    def customs(self) -> Customs:
+        """How the services behave."""
+        everywhere = None if self.requests_per_minute is None else Allowance(requests=self.requests_per_minute)
+        return Customs(
+            allowances={service: self.allowances.get(service, everywhere) for service in SERVICES},
+            latency_seconds=self.latency_seconds,
+            salesforce_page_size=self.salesforce_page_size,
+            requests_per_token=self.requests_per_token,
+        )
+
+
+def create_world(config: SandboxConfig, *, clock: Callable[[], float] = time.monotonic) -> World:
+    """Make what the services hold."""
+    world = World(until=config.until, customs=config.customs, clock=clock)
+    for tenant in config.tenants:
+        for account in (connectwise, servicenow, salesforce):
+            account.add_tables(
+                world, tenant, seed=config.seed, scale=config.scale, since=config.since, until=config.until
+            )
+    return world
 
 
 def create_app(config: SandboxConfig, *, clock: Callable[[], float] = time.monotonic) -> Starlette:
     """Make the application; `clock` measures the rate limit."""
-    world = World(requests_per_minute=config.requests_per_minute, clock=clock, until=config.until)
-    for tenant in config.tenants:
-        connectwise.add_tables(
-            world, tenant, seed=config.seed, scale=config.scale, since=config.since, until=config.until
-        )
-    return Starlette(routes=[*control.routes(world), *connectwise.routes(world)])
+    world = create_world(config, clock=clock)
+    return Starlette(
+        routes=[
+            *control.routes(world),
+            *connectwise_api.routes(world),
+            *servicenow_api.routes(world),
+            *salesforce_api.routes(world),
+        ]
+    )
 
 
 def serve(config: SandboxConfig, *, port: int, announce: Callable[[str], None] = lambda _: None) -> None:

@@ -23,7 +23,7 @@ import yaml
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.core.windows import utc_now
 from backfill_assets.errors import ConfigurationError, PermanentError
-from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.connectwise import account as connectwise
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.supervisor import Program, Supervisor

@@ -9,15 +9,17 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from backfill_assets.sandbox.dataset import Timeline
+from backfill_assets.sandbox.ids import Ids
+from backfill_assets.sandbox.selection import Box, Json, Selection
 
-Json = dict[str, Any]
 Build = Callable[[int, int, int], Json]
 """Makes a record of (id, rank, moment)."""
 Stamp = Callable[[int, int], Json]
@@ -25,28 +27,11 @@ Stamp = Callable[[int, int], Json]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which records, in which order: `[start, end)` in seconds since the epoch, ids from `low` up to but not `high`.
+class Tombstones:
+    """How a service that keeps its deleted records marks them: `field` is true, from the start for some ranks."""
 
-    `where` sees the whole record; None lets all through.
-    """
-
-    start: int | None = None
-    end: int | None = None
-    low: int = 0
-    high: int | None = None
-    where: Callable[[Json], bool] | None = None
-    by_time: bool = False
-    descending: bool = False
-
-    def covers(self, record_id: int, moment: int) -> bool:
-        """Whether a record with this id and moment is within the bounds."""
-        return (
-            self.low <= record_id
-            and (self.high is None or record_id < self.high)
-            and (self.start is None or self.start <= moment)
-            and (self.end is None or moment < self.end)
-        )
+    field: str
+    is_gone: Callable[[int], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +76,23 @@ class Table:
     MADE_AT_MOST = 10_000
     """Ranges with more records than this are not all made only to say which page is the last."""
 
-    def __init__(self, timeline: Timeline, *, build: Build, stamp: Stamp, cache: IdCache) -> None:
+    def __init__(
+        self,
+        timeline: Timeline,
+        *,
+        build: Build,
+        stamp: Stamp,
+        cache: IdCache,
+        ids: Ids,
+        tombstones: Tombstones | None = None,
+    ) -> None:
         self.timeline = timeline
+        self.id_format = ids
         self.changes: dict[int, Change] = {}
         self._build = build
         self._stamp = stamp
         self._cache = cache
+        self._tombstones = tombstones
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -117,31 +113,45 @@ class Table:
         rank = self.timeline.rank(record_id)
         return None if rank is None else self.timeline.moment(rank)
 
+    def is_gone(self, record_id: int) -> bool:
+        """Whether the record is still there but marked as deleted."""
+        if self._tombstones is None:
+            return False
+        if (change := self.changes.get(record_id)) is not None:
+            return bool(change.record and change.record[self._tombstones.field])
+        rank = self.timeline.rank(record_id)
+        return rank is not None and self._tombstones.is_gone(rank)
+
     def records(self, selection: Selection) -> Iterator[Json]:
         """The selected records in order, each made when it is asked for."""
-        made = filter(None, map(self.get, self.ids(selection)))
-        return made if selection.where is None else filter(selection.where, made)
+        return (record for _, record in self.numbered(selection))
+
+    def numbered(self, selection: Selection) -> Iterator[tuple[int, Json]]:
+        """Like `records`, each with the number that is its id."""
+        for record_id in self.ids(selection):
+            record = self.get(record_id)
+            if record is not None and (selection.where is None or selection.where(record)):
+                yield record_id, record
 
     def count(self, selection: Selection) -> int:
         """How many records are selected."""
         if selection.where is not None:
-            return sum(1 for _ in self.records(selection))
-        if selection.low > 1 or selection.high is not None:
+            return sum(1 for _ in self.numbered(selection))
+        if not selection.are_disjoint:
             return sum(1 for _ in self.ids(selection))
-        first, end = self._ranks(selection)
-        hidden = sum(first <= rank < end for rank in map(self.timeline.rank, self.changes) if rank is not None)
-        return end - first - hidden + len(self._changed(selection))
+        return sum(self._count_in(box, selection) for box in selection.boxes)
 
     def is_cheap_to_count(self, selection: Selection) -> bool:
         """Whether a count takes no longer than a page."""
-        if selection.where is None and selection.low <= 1 and selection.high is None:
+        if selection.where is None and all(box.is_any_id for box in selection.boxes):
             return True
-        first, end = self._ranks(selection)
+        first, end = self._ranks(selection.hull)
         return end - first <= (self.SORTED_AT_MOST if selection.where is None else self.MADE_AT_MOST)
 
     def ids(self, selection: Selection) -> Iterator[int]:
-        """The ids within the selection's bounds, in its order; `where` is not looked at."""
-        return self._ids_by_time(selection) if selection.by_time else self._ids_by_id(selection)
+        """The ids within the selection's boxes, in its order; `where` is not looked at."""
+        found = self._ids_by_time(selection) if selection.by_time else self._ids_by_id(selection)
+        return found if selection.with_gone else (number for number in found if not self.is_gone(number))
 
     def change(self, record_id: int, moment: int, fields: Mapping[str, Any]) -> Json:
         """Give a record, new or not, this moment and these fields, merged into the ones it has."""
@@ -150,32 +160,54 @@ class Table:
         self.changes[record_id] = Change(moment=moment, record=record)
         return record
 
-    def delete(self, record_id: int) -> None:
-        """Let a record be gone."""
-        self.changes[record_id] = Change(moment=0, record=None)
+    def delete(self, record_id: int, moment: int) -> None:
+        """Let a record be gone: marked as deleted at this moment where the service does that, else without a trace."""
+        if self._tombstones is None:
+            self.changes[record_id] = Change(moment=0, record=None)
+        else:
+            self.change(record_id, moment, {self._tombstones.field: True})
 
     def restore(self) -> None:
         """Forget every change."""
         self.changes.clear()
 
+    def as_it_is(self) -> "Table":
+        """This table with the changes of now, whatever is changed later."""
+        frozen = copy(self)
+        frozen.changes = dict(self.changes)
+        return frozen
+
+    def _count_in(self, box: Box, selection: Selection) -> int:
+        if not box.is_any_id or not (selection.with_gone or self._tombstones is None):
+            alone = Selection(boxes=(box,), by_time=box.is_any_id, with_gone=selection.with_gone)
+            return sum(1 for _ in self.ids(alone))
+        first, end = self._ranks(box)
+        hidden = sum(first <= rank < end for rank in map(self.timeline.rank, self.changes) if rank is not None)
+        return end - first - hidden + len(self._changed(Selection(boxes=(box,))))
+
     def _ids_by_id(self, selection: Selection) -> Iterator[int]:
-        unchanged: Iterable[int] = self._unchanged(selection)
+        found = self._merged([self._unchanged(box, selection.descending) for box in selection.boxes], selection)
         if not self.changes:
-            return iter(unchanged)
-        unchanged = (record_id for record_id in unchanged if record_id not in self.changes)
+            return found
+        unchanged = (record_id for record_id in found if record_id not in self.changes)
         changed = sorted((record_id for _, record_id in self._changed(selection)), reverse=selection.descending)
         return heapq.merge(unchanged, changed, reverse=selection.descending)
 
-    def _unchanged(self, selection: Selection) -> Iterable[int]:
-        first, end = self._ranks(selection)
-        low = max(1, selection.low)
-        high = self.timeline.capacity + 1 if selection.high is None else min(selection.high, self.timeline.capacity + 1)
-        timeless = selection.start is None and selection.end is None
+    def _merged(self, found: list[Iterable[int]], selection: Selection) -> Iterator[int]:
+        if len(found) == 1:
+            return iter(found[0])
+        return (number for number, _ in groupby(heapq.merge(*found, reverse=selection.descending)))
+
+    def _unchanged(self, box: Box, descending: bool) -> Iterable[int]:
+        first, end = self._ranks(box)
+        low = max(1, box.low)
+        high = self.timeline.capacity + 1 if box.high is None else min(box.high, self.timeline.capacity + 1)
+        timeless = box.start is None and box.end is None
         if timeless or end - first > self.SORTED_AT_MOST or high - low < end - first:
-            return self._walk(range(low, high), first, end, selection.descending)
+            return self._walk(range(low, high), first, end, descending)
         ids = self._cache.ids(self.timeline, first, end)
         found = memoryview(ids)[bisect_left(ids, low) : bisect_right(ids, high - 1)]
-        return reversed(found) if selection.descending else found
+        return reversed(found) if descending else found
 
     def _walk(self, ids: range, first: int, end: int, descending: bool) -> Iterator[int]:
         rank_of = self.timeline.rank
@@ -185,7 +217,15 @@ class Table:
                 yield record_id
 
     def _ids_by_time(self, selection: Selection) -> Iterator[int]:
-        ranks = range(*self._ranks(selection))
+        if selection.names_few:
+            pairs = (
+                (self.moment(number) or 0, number) for number in self._ids_by_id(replace(selection, by_time=False))
+            )
+            return (number for _, number in sorted(pairs, reverse=selection.descending))
+        return self._ids_along_time(selection)
+
+    def _ids_along_time(self, selection: Selection) -> Iterator[int]:
+        ranks = range(*self._ranks(selection.hull))
         pairs = self._in_time(reversed(ranks) if selection.descending else ranks, selection)
         changed = sorted(self._changed(selection), reverse=selection.descending)
         return (record_id for _, record_id in heapq.merge(pairs, changed, reverse=selection.descending))
@@ -197,9 +237,9 @@ class Table:
                 if record_id not in self.changes and selection.covers(record_id, moment):
                     yield moment, record_id
 
-    def _ranks(self, selection: Selection) -> tuple[int, int]:
-        first = 0 if selection.start is None else self.timeline.rank_at(selection.start)
-        end = self.timeline.total if selection.end is None else self.timeline.rank_at(selection.end)
+    def _ranks(self, box: Box) -> tuple[int, int]:
+        first = 0 if box.start is None else self.timeline.rank_at(box.start)
+        end = self.timeline.total if box.end is None else self.timeline.rank_at(box.end)
         return first, max(first, end)
 
     def _changed(self, selection: Selection) -> list[tuple[int, int]]:

@@ -5,10 +5,9 @@ What a refused request is answered belongs to the module of its service.
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
-
-_MINUTE = 60.0
 
 
 class RequestLog:
@@ -33,22 +32,36 @@ class RequestLog:
         self._lines.clear()
 
 
-class RateLimit:
-    """Lets each tenant make so many requests in any minute."""
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """So many requests in any so many seconds."""
 
-    def __init__(self, requests_per_minute: int | None, *, clock: Callable[[], float]) -> None:
-        self._limit = requests_per_minute
+    requests: int
+    seconds: float = 60
+
+
+class RateLimit:
+    """Lets each tenant make so many requests in any window of time; None for no limit."""
+
+    def __init__(self, allowance: Allowance | None, *, clock: Callable[[], float]) -> None:
+        self.allowance = allowance
         self._clock = clock
         self._admitted: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def wait(self, account: str) -> int:
         """Admit a request and return 0, or return the whole seconds to wait before the next try."""
-        if self._limit is None:
+        if self.allowance is None:
+            return 0
+        if self.used(account) >= self.allowance.requests:
+            return max(1, ceil(self.allowance.seconds - (self._clock() - self._admitted[account][0])))
+        self._admitted[account].append(self._clock())
+        return 0
+
+    def used(self, account: str) -> int:
+        """How many requests were admitted in the window that ends now."""
+        if self.allowance is None:
             return 0
         now, admitted = self._clock(), self._admitted[account]
-        while admitted and now - admitted[0] >= _MINUTE:
+        while admitted and now - admitted[0] >= self.allowance.seconds:
             admitted.popleft()
-        if len(admitted) >= self._limit:
-            return max(1, ceil(_MINUTE - (now - admitted[0])))
-        admitted.append(now)
-        return 0
+        return len(admitted)

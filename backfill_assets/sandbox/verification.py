@@ -13,8 +13,8 @@ from backfill_assets.core.source import TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.resources import Wiring, open_wiring
 from backfill_assets.settings import Settings, TenantService
-from backfill_assets.tenant_history.backfill import raw_table
 from backfill_assets.tenant_history.onboarding import whole_history
+from backfill_assets.tenant_history.reading import raw_table
 
 Versions = set[tuple[Any, datetime]]
 

@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 from dagster import AssetExecutionContext
 
+from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
-from backfill_assets.core.windows import Window, plan_chunks
+from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError, UsageError
 from backfill_assets.following import materialised_before
 from backfill_assets.resources import Wiring
@@ -100,10 +101,16 @@ class TableRun:
             yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
             return
         try:
-            days = self.config.chunk_size_days or service.spec.chunk_size_days
-            yield from self._backfill(tenant, source).fill(plan_chunks(windows, days))
+            yield from self._backfill(tenant, source).fill(windows, self._target(service.spec))
         finally:
             source.close()
+
+    def _target(self, spec: ServiceSpec) -> ChunkTarget:
+        return ChunkTarget(
+            days=self.config.chunk_size_days or spec.chunk_size_days,
+            rows=spec.chunk_target_rows,
+            seconds=spec.chunk_target_seconds,
+        )
 
     def _readable(self, tenant: str) -> TenantService:
         service = self.wiring.tenant_service(tenant, self.spec.name)
@@ -113,17 +120,32 @@ class TableRun:
         return service
 
     def _backfill(self, tenant: str, source: RecordSource) -> TableBackfill:
-        return TableBackfill(
-            tenant=tenant,
-            service=self.spec.name,
-            table=self.table,
-            source=source,
-            lake=self.wiring.lake,
-            dead_letters=self.wiring.dead_letters,
+        return table_backfill(
+            self.wiring,
+            tenant,
+            self.spec.name,
+            self.table,
+            source,
             job_id=self.run.tags.get("dagster/backfill", self.run.run_id),
             run_id=self.run.run_id,
-            clock=self.wiring.clock,
         )
+
+
+def table_backfill(
+    wiring: Wiring, tenant: str, service: str, table: TableSpec, source: RecordSource, *, job_id: str, run_id: str
+) -> TableBackfill:
+    """The use case for one tenant's table, put together."""
+    return TableBackfill(
+        tenant=tenant,
+        service=service,
+        table=table,
+        source=source,
+        lake=wiring.lake,
+        dead_letters=wiring.dead_letters,
+        job_id=job_id,
+        run_id=run_id,
+        clock=wiring.clock,
+    )
 
 
 def materialisation(key: dg.AssetKey, tenant: str, done: WindowDone) -> dg.AssetMaterialization:

@@ -1,45 +1,52 @@
 """The use case: fill the lake with the windows of one tenant's table, chunk by chunk.
 
 Here belongs what is done, in which order, and what is said of each window afterwards. It knows neither Dagster nor
-HTTP: what is outside comes in through the interfaces.
+HTTP: what is outside comes in through the interfaces. How a chunk is read belongs to `reading.py`.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from hashlib import sha256
+from datetime import date, datetime
 from time import perf_counter
-from typing import Any
 
 import pyarrow as pa
 
-from backfill_assets.adapters.lake.raw import RawLake, RawTable
+from backfill_assets.adapters.lake.raw import OURS, RawLake, RawTable
+from backfill_assets.core.chunks import AdaptiveChunks, ChunkTarget
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
 from backfill_assets.core.keys import encode_key
-from backfill_assets.core.source import Record, RecordSource, TableSpec
-from backfill_assets.core.windows import Chunk, Clock, Window, utc_text
+from backfill_assets.core.retries import Random, RetryPolicy
+from backfill_assets.core.source import RecordSource, TableSpec
+from backfill_assets.core.windows import Chunk, Clock, Window, midnight, utc_text
 from backfill_assets.errors import (
     BackfillError,
+    CircuitOpen,
+    ConditionIgnored,
     CredentialRefused,
-    IncompleteRead,
     NoSuchTable,
     PermanentError,
     RateLimited,
-    RejectedRecord,
-    SourceUnreachable,
     TransientError,
     UnexpectedResponse,
 )
-from backfill_assets.tenant_history.rows import SEPARATOR, Row, RowFitter, as_json
+from backfill_assets.tenant_history.pages import by_day
+from backfill_assets.tenant_history.reading import ChunkRead, Refused, TableReader, TooLarge, is_past, raw_table
 
 DOMAIN = "tenant_history"
-READS_OF_A_SHORT_WINDOW = 3
-SETTLING = timedelta(minutes=5)
-"""How long after its end a window may still gain records: clocks differ, and a service may commit late."""
 
-HOPELESS = (CredentialRefused, NoSuchTable, RateLimited, SourceUnreachable)
-"""What every other request of the table would meet as well."""
+HOPELESS = (CredentialRefused, NoSuchTable, RateLimited)
+"""What every other request of the table would meet as well, however long one waits."""
+
+MAY_FOLLOW_A_RECORD = (TransientError, UnexpectedResponse)
+"""What a source may answer whenever one record that it cannot send is asked for."""
+
+CHUNK_TRIES = RetryPolicy(tries=4, base=2.0, cap=60.0)
+"""One try and three more, for a source that is away; each request of a try has tries of its own."""
+
+Sleep = Callable[[float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +78,8 @@ class WindowFailed:
 Outcome = WindowDone | WindowFailed
 
 
-@dataclass(kw_only=True)
-class _Read:
-    """What was read of a chunk so far."""
-
-    days: dict[date, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    rejected: list[tuple[Window, Record, str]] = field(default_factory=list)
-    fetched: Counter[Window] = field(default_factory=Counter)
-
-    def count_anew(self, windows: Sequence[Window]) -> None:
-        """Begin to count these windows anew, which are read again.
-
-        Their rows stay: a record that has changed since the first reading is in hand at its earlier version only.
-        """
-        for window in windows:
-            self.fetched.pop(window, None)
-        self.rejected = [entry for entry in self.rejected if entry[0] not in windows]
+class _CutSmaller(Exception):
+    """The chunk is to be cut: it holds too much, or something in it cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,46 +95,81 @@ class TableBackfill:
     job_id: str
     run_id: str
     clock: Clock
+    sleep: Sleep = time.sleep
+    random: Random = field(default=random.random)
 
-    def fill(self, chunks: Sequence[Chunk]) -> Iterator[Outcome]:
-        """Read and commit each chunk, and tell of its windows as soon as it is committed.
+    def fill(self, windows: Iterable[Window], target: ChunkTarget) -> Iterator[Outcome]:
+        """Read and commit the windows in chunks, and tell of each window as soon as its chunk is committed.
 
-        A chunk that fails is cut in halves down to single windows, so that one bad window costs no other. What
-        would meet every other chunk as well ends it at once: what is left is told as failed, for the same reason.
+        A chunk in which something cannot be read is cut in halves down to single windows, so that one bad window costs
+        no other; a window is read around the records that cannot be sent. What would meet every other chunk as well
+        ends it at once: what is left is told as failed, for the same reason.
         """
-        waiting = list(reversed(chunks))
-        while waiting:
-            chunk = waiting.pop()
+        chunks = AdaptiveChunks(windows, target)
+        while (chunk := chunks.take()) is not None:
             try:
-                yield from self._fill_chunk(chunk)
-            except HOPELESS as error:
-                yield from _all_failed((chunk, *reversed(waiting)), error)
-                return
+                began = perf_counter()
+                done = self._fill_with_tries(chunk, target)
+                chunks.finished(chunk, rows=sum(w.rows for w in done), seconds=perf_counter() - began)
+                yield from done
+            except _CutSmaller:
+                chunks.give_back(chunk)
             except (TransientError, PermanentError) as error:
-                if isinstance(error, TransientError) and not self._source_works():
-                    yield from _all_failed((chunk, *reversed(waiting)), error)
+                yield from _all_failed(chunk.windows, error)
+                if isinstance(error, HOPELESS) or (isinstance(error, TransientError) and not self._source_works()):
+                    yield from _all_failed(chunks.left, error)
                     return
-                if len(chunk.windows) == 1:
-                    yield from _all_failed((chunk,), error)
-                else:
-                    waiting.extend(reversed(chunk.halves()))
+
+    def _fill_with_tries(self, chunk: Chunk, target: ChunkTarget) -> list[WindowDone]:
+        failures = 0
+        while True:
+            try:
+                return self._fill_chunk(chunk, target)
+            except TooLarge:
+                raise _CutSmaller from None
+            except HOPELESS:
+                raise
+            except (TransientError, PermanentError) as error:
+                failures += 1
+                if done := self._fill_otherwise(chunk, target, error):
+                    return done
+                if isinstance(error, PermanentError) or not CHUNK_TRIES.may_try_again(failures):
+                    raise
+                self.sleep(self._pause(failures, error))
+
+    def _fill_otherwise(self, chunk: Chunk, target: ChunkTarget, error: BackfillError) -> list[WindowDone]:
+        """What can be done about a failure that is not the source's being away: a smaller chunk, a way around."""
+        if isinstance(error, TransientError) and not self._source_works():
+            return []
+        if len(chunk.windows) > 1:
+            raise _CutSmaller from error
+        if not isinstance(error, MAY_FOLLOW_A_RECORD) or isinstance(error, ConditionIgnored):
+            return []
+        try:
+            return self._fill_chunk(chunk, target, around=True)
+        except HOPELESS:
+            raise
+        except (TransientError, PermanentError):
+            return []
+
+    def _pause(self, failures: int, error: BackfillError) -> float:
+        pause = CHUNK_TRIES.delay(failures, self.random)
+        return max(pause, error.retry_in) if isinstance(error, CircuitOpen) else pause
 
     def _source_works(self) -> bool:
-        """Whether the source is well but for what failed: if not, the windows that are left need not be tried."""
+        """Whether the source is well but for what failed."""
         try:
             self.source.check()
         except BackfillError:
             return False
         return True
 
-    def _fill_chunk(self, chunk: Chunk) -> list[WindowDone]:
+    def _fill_chunk(self, chunk: Chunk, target: ChunkTarget, *, around: bool = False) -> list[WindowDone]:
         began, now = perf_counter(), self.clock()
-        read = _Read()
-        self._read(chunk, read)
-        held = self._count_until_whole(chunk, read, now)
-        sizes = self._commit(chunk, read, now)
+        read = self.reader(target).read(chunk, now, around=around)
+        sizes = self.commit(chunk, read, now)
         seconds = (perf_counter() - began) / len(chunk.windows)
-        bad = Counter(window for window, _, _ in read.rejected)
+        bad = Counter(refused.window for refused in read.refused)
         return [
             WindowDone(
                 window=window,
@@ -149,140 +177,76 @@ class TableBackfill:
                 rows_rejected=bad[window],
                 bytes=sizes[window],
                 seconds=seconds,
-                source_rows=held[window],
-                complete=_is_past(window, now) and not bad[window],
+                source_rows=read.held[window],
+                complete=is_past(window, now) and not bad[window],
                 chunk_days=chunk.days,
             )
             for window in chunk.windows
         ]
 
-    def _read(self, chunk: Chunk, read: _Read) -> None:
-        fitter = RowFitter(self.table)
-        for page in self.source.records(self.table, chunk.start, chunk.end):
-            for record in page:
-                try:
-                    row = fitter.fit(record)
-                except RejectedRecord as error:
-                    window = self._window_of(chunk, fitter.identity(record)[1])
-                    read.rejected.append((window, record, str(error)))
-                else:
-                    window = self._window_of_row(chunk, row)
-                    read.days[row.version.date()].append(row)
-                read.fetched[window] += 1
+    @property
+    def raw(self) -> RawTable:
+        """Where the rows lie in the lake."""
+        return raw_table(self.tenant, self.service, self.table)
 
-    def _window_of_row(self, chunk: Chunk, row: Row) -> Window:
-        try:
-            return chunk.window_of(row.version)
-        except LookupError:
-            raise UnexpectedResponse(
-                f"{self.service} returned record {row.record_id} of {self.table.name} for {self.tenant} with the time "
-                f"{utc_text(row.version)}, outside of the range {utc_text(chunk.start)} to "
-                f"{utc_text(chunk.end)} that was asked for; check the table's incremental_field"
-            ) from None
+    def reader(self, target: ChunkTarget) -> TableReader:
+        """What reads this table."""
+        return TableReader(
+            tenant=self.tenant, service=self.service, table=self.table, source=self.source, most_rows=target.rows
+        )
 
-    def _window_of(self, chunk: Chunk, version: str) -> Window:
-        # A record without a usable time came from somewhere in the chunk; its first window answers for it.
-        try:
-            return chunk.window_of(datetime.fromisoformat(version))
-        except (ValueError, TypeError, LookupError):
-            return chunk.windows[0]
-
-    def _count_until_whole(self, chunk: Chunk, read: _Read, now: datetime) -> Counter[Window]:
-        """What the source says it holds in each window, after reading again the windows that came out short.
-
-        What was read are records of the source, each once. So when their number is the source's own count of the
-        chunk it is so for every window, and one request does for all of them.
-        """
-        if self.source.count(self.table, chunk.start, chunk.end) == read.fetched.total():
-            return read.fetched
-        for _ in range(READS_OF_A_SHORT_WINDOW - 1):
-            held = self._counts(chunk)
-            short = [w for w in chunk.windows if read.fetched[w] < held[w]]
-            if not short:
-                return held
-            read.count_anew(short)
-            for window in short:
-                self._read(Chunk(windows=(window,)), read)
-        held = self._counts(chunk)
-        # The window that holds now may go on growing while it is read; a past one may not be short.
-        for window in (w for w in chunk.windows if read.fetched[w] < held[w] and _is_past(w, now)):
-            raise IncompleteRead(
-                f"{self.service} holds {held[window]} records of {self.table.name} for {self.tenant} in the window "
-                f"{window.key}, but let only {read.fetched[window]} be read, {READS_OF_A_SHORT_WINDOW} times in a row; "
-                "check that the account may see every record of that table, then rerun this partition"
-            )
-        return held
-
-    def _counts(self, chunk: Chunk) -> Counter[Window]:
-        return Counter({w: self.source.count(self.table, w.reads_from, w.end) for w in chunk.windows})
-
-    def _commit(self, chunk: Chunk, read: _Read, now: datetime) -> Counter[Window]:
+    def commit(self, chunk: Chunk, read: ChunkRead, now: datetime) -> Counter[Window]:
         """Merge every day into its file, then settle the dead letters; return the bytes of each window's files."""
         ours = {
-            "_backfill_job_id": self.job_id,
-            "_backfill_chunk_start": utc_text(chunk.start),
-            "_backfill_chunk_end": utc_text(chunk.end),
-            "_backfill_processed_at": utc_text(now),
+            f"{OURS}job_id": self.job_id,
+            f"{OURS}chunk_start": utc_text(chunk.start),
+            f"{OURS}chunk_end": utc_text(chunk.end),
+            f"{OURS}processed_at": utc_text(now),
         }
+        raw = self.raw
+        days = {day: _with_constants(rows, ours) for day, rows in by_day(read.rows, raw.version_column)}
         sizes: Counter[Window] = Counter()
-        days = {day: self._arrow([{**row.columns, **ours} for row in rows]) for day, rows in read.days.items()}
-        for day, merged in self.lake.merge(self._raw_table, days).items():
-            sizes[chunk.window_of(read.days[day][0].version)] += merged.bytes
-        self._settle_dead_letters(read, now)
+        for day, merged in self.lake.merge(raw, days).items():
+            sizes[chunk.window_of(midnight(day))] += merged.bytes
+        self._settle_dead_letters(read, days, now)
         return sizes
 
-    def _arrow(self, rows: list[dict[str, Any]]) -> pa.Table:
-        names = {name for row in rows for name in row}
-        return pa.Table.from_pylist(rows, schema=self._raw_table.schema(names))
+    def _settle_dead_letters(self, read: ChunkRead, days: Mapping[date, pa.Table], now: datetime) -> None:
+        """Keep what was refused now, and let go of letters whose record fits by now."""
+        tenant, service, table = self.tenant, self.service, self.table.name
+        if self.dead_letters.letters(domain=DOMAIN, tenant=tenant, service=service, table=table):
+            stored = {identity for rows in days.values() for identity in _identities(rows, self.raw.key)}
+            self.dead_letters.resolve(DOMAIN, tenant, service, table, stored)
+        if read.refused:
+            self.dead_letters.put([self._letter(refused, now) for refused in read.refused])
 
-    def _settle_dead_letters(self, read: _Read, now: datetime) -> None:
-        """Keep what was rejected now, and let go of letters whose record fits by now."""
-        target = (DOMAIN, self.tenant, self.service, self.table.name)
-        stored = {(str(row.record_id), utc_text(row.version)) for rows in read.days.values() for row in rows}
-        self.dead_letters.resolve(*target, stored)
-        if read.rejected:
-            self.dead_letters.put([self._letter(*rejected, now) for rejected in read.rejected])
-
-    def _letter(self, window: Window, record: Record, reason: str, now: datetime) -> DeadLetter:
-        record_id, version = RowFitter(self.table).identity(record)
-        payload = as_json(record)
+    def _letter(self, refused: Refused, now: datetime) -> DeadLetter:
         return DeadLetter(
             domain=DOMAIN,
             tenant=self.tenant,
             service=self.service,
             table=self.table.name,
-            partition=f"{encode_key(self.tenant)}|{window.key}",
-            # Two records without an id are two letters, as long as they differ.
-            record_id=record_id or f"sha256:{sha256(payload.encode(errors='surrogatepass')).hexdigest()}",
-            version=version,
-            reason=reason,
-            payload=payload,
+            partition=f"{encode_key(self.tenant)}|{refused.window.key}",
+            record_id=refused.record_id,
+            version=refused.version,
+            reason=refused.reason,
+            payload=refused.payload,
             run_id=self.run_id,
             seen_at=now,
         )
 
-    @property
-    def _raw_table(self) -> RawTable:
-        return raw_table(self.tenant, self.service, self.table)
+
+def _with_constants(rows: pa.Table, constants: Mapping[str, str]) -> pa.Table:
+    for name, value in constants.items():
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), len(rows)))
+    return rows
 
 
-def _is_past(window: Window, now: datetime) -> bool:
-    return window.end + SETTLING <= now
+def _identities(rows: pa.Table, key: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Ids and versions as dead letters hold them."""
+    ids, versions = (rows[name].to_pylist() for name in key)
+    return zip(map(str, ids), map(utc_text, versions), strict=True)
 
 
-def raw_table(tenant: str, service: str, table: TableSpec) -> RawTable:
-    """Where the rows of a tenant's table lie in the lake."""
-    return RawTable(
-        tenant=tenant,
-        service=service,
-        table=table.slug,
-        id_column=table.id_field.replace("/", SEPARATOR),
-        version_column=table.version_field.replace("/", SEPARATOR),
-        types=RowFitter(table).types,
-    )
-
-
-def _all_failed(chunks: Iterable[Chunk], error: BackfillError) -> Iterator[WindowFailed]:
-    for chunk in chunks:
-        for window in chunk.windows:
-            yield WindowFailed(window=window, reason=str(error))
+def _all_failed(windows: Iterable[Window], error: BackfillError) -> Iterator[WindowFailed]:
+    return (WindowFailed(window=window, reason=str(error)) for window in windows)

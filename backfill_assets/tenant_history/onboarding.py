@@ -17,7 +17,15 @@ from dagster import DagsterInstance
 from backfill_assets.core.keys import encode_key
 from backfill_assets.errors import BackfillError, TransientError
 from backfill_assets.following import Backfill, Graph, backfills, has_ended, has_succeeded
-from backfill_assets.launching import DOMAIN_TAG, BackfillRequest, Launched, launch, recover
+from backfill_assets.launching import (
+    DOMAIN_TAG,
+    SERVICE_TAG,
+    TENANT_TAG,
+    BackfillRequest,
+    Launched,
+    launch,
+    recover,
+)
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
@@ -26,8 +34,6 @@ from backfill_assets.tenant_history.detection import Facts, History, Judgement, 
 from backfill_assets.tenant_history.partitions import asset_key, partition_key, tenant_set
 from backfill_assets.tenant_history.plan import HistoryPlan, plan_history, windows_per_run
 
-TENANT_TAG = "backfill/tenant"
-SERVICE_TAG = "backfill/service"
 SCOPE_TAG = "backfill/scope"
 WHOLE, PART = "whole history", "part of history"
 

@@ -14,6 +14,8 @@ from backfill_assets.core.windows import Window
 from backfill_assets.tenant_history.plan import calendar_of
 
 TENANT, WINDOW = "tenant", "window"
+CANONICAL = "canonical"
+"""What the keys of canonical tables begin with."""
 
 _DEFINITIONS = {
     Grain.DAILY: dg.DailyPartitionsDefinition,
@@ -39,9 +41,19 @@ def asset_key(service: str, table: TableSpec) -> dg.AssetKey:
     return dg.AssetKey([service, table.slug])
 
 
+def service_of(key: dg.AssetKey) -> str:
+    """The service of a raw table (`<service>/<table>`) or a canonical one (`canonical/<service>/<entity>`)."""
+    return key.path[1] if key.path[0] == CANONICAL and len(key.path) > 1 else key.path[0]
+
+
 def partition_key(tenant: str, window: Window) -> dg.MultiPartitionKey:
     """The key of one tenant's window."""
     return dg.MultiPartitionKey({TENANT: encode_key(tenant), WINDOW: window.key})
+
+
+def tenant_of(key: str) -> str:
+    """The tenant of a raw table's partition (`tenant|window`) or a canonical one's (`tenant`)."""
+    return decode_key(key.partition("|")[0])
 
 
 def by_tenant(spec: ServiceSpec, keys: Iterable[str]) -> Mapping[str, list[Window]]:

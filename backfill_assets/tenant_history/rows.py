@@ -1,6 +1,7 @@
 """From a service's record to a row of the lake: flattened, typed, or rejected with a reason in words.
 
-Pure: no files, no network. Where rows are stored belongs to `adapters/lake`.
+Pure: no files, no network. Here a record goes alone; many at once are the business of `pages.py`. Where rows are stored
+belongs to `adapters/lake`.
 """
 
 import json
@@ -16,6 +17,9 @@ from backfill_assets.core.windows import utc_text
 from backfill_assets.errors import RejectedRecord
 
 SEPARATOR = "__"
+DELETED = "_deleted"
+"""The column that says of a record's version that the source holds it as deleted, where the table has such a mark."""
+
 BOOLEAN_TEXTS: Mapping[Any, bool | None] = {"": None, "true": True, "false": False}
 
 Scalar = str | int | float | bool | datetime | date | None
@@ -39,12 +43,21 @@ def flatten(record: Record) -> dict[str, Any]:
     for name, value in _leaves(record, ""):
         if name in columns:
             raise RejectedRecord(f"two of its fields flatten to the same column {name!r}")
-        if name.startswith(OURS):
-            raise RejectedRecord(f"its field {name!r} takes a name that is reserved for the backfill's own columns")
-        if not _is_storable(name):
-            raise RejectedRecord(f"its field {_short(name)} has a name that is no text")
+        if not is_fit_name(name):
+            raise RejectedRecord(_why_unfit(name))
         columns[name] = value
     return columns
+
+
+def is_fit_name(name: str) -> bool:
+    """Whether a column may have this name."""
+    return not name.startswith(OURS) and _is_storable(name)
+
+
+def _why_unfit(name: str) -> str:
+    if name.startswith(OURS):
+        return f"its field {name!r} takes a name that is reserved for the backfill's own columns"
+    return f"its field {_short(name)} has a name that is no text"
 
 
 def _leaves(record: Record, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -70,7 +83,9 @@ class RowFitter:
     def __init__(self, table: TableSpec) -> None:
         self._id = table.id_field.replace("/", SEPARATOR)
         self._version = table.version_field.replace("/", SEPARATOR)
-        self.types = {**table.columns, self._version: ColumnType.TIMESTAMP}
+        self.deleted = None if table.deleted_field is None else table.deleted_field.replace("/", SEPARATOR)
+        mark = {} if self.deleted is None else {DELETED: ColumnType.BOOLEAN}
+        self.types = {**table.columns, self._version: ColumnType.TIMESTAMP, **mark}
         self._casts = {name: (kind, CASTS[kind]) for name, kind in self.types.items()}
         self._any = (ColumnType.STRING, CASTS[ColumnType.STRING])
 
@@ -78,7 +93,7 @@ class RowFitter:
         """The record as a row; raises `RejectedRecord` with the reason when it does not fit."""
         if not isinstance(record, dict):
             raise RejectedRecord(f"it is not an object but {type(record).__name__}")
-        columns = {name: self._cast(name, value) for name, value in flatten(record).items()}
+        columns = {name: self._cast(name, value) for name, value in self._marked(flatten(record)).items()}
         return Row(record_id=self._record_id(columns), version=self._moment(columns), columns=columns)
 
     def identity(self, record: Record) -> tuple[str, str]:
@@ -90,6 +105,13 @@ class RowFitter:
         except (ValueError, TypeError, OverflowError):
             version = "" if version is None else str(version)
         return "" if record_id is None else str(record_id), version
+
+    def _marked(self, columns: dict[str, Any]) -> dict[str, Any]:
+        if self.deleted not in columns:
+            return columns
+        if DELETED in columns:
+            raise RejectedRecord(f"its field {DELETED!r} takes the name of the mark of deleted records")
+        return {**columns, DELETED: columns[self.deleted]}
 
     def _cast(self, name: str, value: Any) -> Scalar:
         if value is None:

@@ -21,7 +21,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.cli.main import main
-from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.connectwise import account as connectwise
 from backfill_assets.sandbox.server import SandboxConfig, SandboxServer
 
 SECRETS = ("acme-private", "acme-public", "globex-private", "WRONG-SECRET")
@@ -47,6 +47,12 @@ class Shell:
         result = self.run(*arguments, "--json")
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
+
+    def truth(self, service: str, tenant: str, table: str, start: str, end: str) -> list[Any]:
+        """Ids and versions that the sandbox holds."""
+        url = f"{self.sandbox_url}/_sandbox/truth/{service}/{tenant}/{table}"
+        lines = httpx.get(url, params={"from": start, "to": end}).raise_for_status().text.splitlines()
+        return [json.loads(line) for line in lines]
 
     def backfills(self) -> list[PartitionBackfill]:
         """What has been launched so far."""

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from backfill_assets.cli.command import OUR_LOGGERS, BackfillCommand
 from backfill_assets.cli.main import main
 from backfill_assets.errors import ConfigurationError, UsageError
-from backfill_assets.sandbox import connectwise
+from backfill_assets.sandbox.connectwise import account as connectwise
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def backfill(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
 def test_a_verbose_init_prints_what_was_applied_and_nothing_else(tmp_path: Path) -> None:
     ended = backfill("init", "-v", BACKFILL_DATABASE_URL=f"sqlite:///{tmp_path}/state.db")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith("applied 0001")
+    assert ended.stdout.startswith("applied 0001, 0002")
 
 
 @pytest.mark.parametrize("content", ["storage: [", "a: b: c", "[" * 3000, "a: \x00"])

@@ -1,6 +1,7 @@
 """What the commands do and print when all is well; how a launched backfill runs belongs to the end-to-end tests."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 from dagster import DagsterInstance
 
+from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.cli.main import main
+from backfill_assets.core.pacing import Pace
 from backfill_assets.launching import KEY_TAG
 from backfill_assets_tests.cli.conftest import Shell
 
@@ -103,6 +106,22 @@ def test_services_tells_each_verdict_with_its_reason_and_connection(shell: Shell
     assert "cannot be reached" in rows["hooli"]["connection"]
     assert (rows["initech"]["verdict"], rows["initech"]["connection"]) == ("not configured", "not tried")
     assert (rows["umbrella"]["verdict"], rows["umbrella"]["connection"]) == ("off", "not tried")
+
+
+@pytest.mark.parametrize(
+    ("options", "works"), [((), "ConnectWise v2024.1 at 127.0.0.1"), (("--no-check",), "not tried")]
+)
+def test_services_tells_why_runs_do_not_use_a_connection(shell: Shell, options: tuple[str, ...], works: str) -> None:
+    with StateDatabase.open(f"sqlite:///{shell.home}/backfill.sqlite3") as state:
+        pacer = state.pacer("connectwise", "acme", Pace(requests_per_minute=60, breaker_failures=2))
+        pacer.failed("it answered 502")
+        pacer.failed("it answered 503")
+    rows = {row["tenant"]: row["connection"] for row in shell.json("services", *options)}
+    assert rows["acme"].startswith(works)
+    assert re.search(
+        r"; not used by runs since 20.* UTC: failed 2 times in a row, last: it answered 503$", rows["acme"]
+    )
+    assert "not used" not in rows["globex"]
 
 
 def test_services_as_a_table_names_every_tenant(shell: Shell) -> None:

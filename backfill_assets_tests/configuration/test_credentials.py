@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill_assets.configuration.credentials import collisions, variable_name, variable_names
+from backfill_assets.configuration.credentials import (
+    Credential,
+    collisions,
+    find_credential,
+    variable_name,
+    variable_names,
+)
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.settings import TenantService
 from backfill_assets_tests.configuration.settings_under_test import DESK, DESK_ADDRESS, DESK_CREDENTIAL, Files, acme
@@ -163,3 +170,35 @@ _SPECS = st.sampled_from([replace(DESK, name=name) for name in ("a", "b", "a_b",
 def test_accounts_without_a_told_collision_share_no_variable(pairs: list[tuple[str, ServiceSpec]]) -> None:
     shared = [(one, other) for one, other in combinations(pairs, 2) if variable_names(*one) & variable_names(*other)]
     assert bool(list(collisions(pairs))) == bool(shared)
+
+
+PORTAL = replace(
+    DESK,
+    name="portal",
+    credential_fields=("client_id", "username", "password"),
+    optional_credential_fields=(),
+    optional_together=("username", "password"),
+    address_field="instance_url",
+)
+
+
+def _portal(environ: Mapping[str, str]) -> Credential:
+    return find_credential({f"BACKFILL_ACME_PORTAL_{name}": value for name, value in environ.items()}, "acme", PORTAL)
+
+
+def test_fields_that_are_optional_together_are_all_missing_or_none() -> None:
+    assert _portal({"CLIENT_ID": "x"}).missing == ()
+    assert _portal({"CLIENT_ID": "x"}).names == ("BACKFILL_ACME_PORTAL_CLIENT_ID",)
+    assert _portal({"CLIENT_ID": "x", "USERNAME": "u"}).missing == ("BACKFILL_ACME_PORTAL_PASSWORD",)
+    assert _portal({"CLIENT_ID": "x", "PASSWORD_FILE": "/nowhere"}).missing == (
+        "BACKFILL_ACME_PORTAL_USERNAME",
+        "BACKFILL_ACME_PORTAL_PASSWORD_FILE (cannot be read: No such file or directory)",
+    )
+    assert _portal({"CLIENT_ID": "x", "USERNAME": "u", "PASSWORD": "p"}).missing == ()
+
+
+def test_each_service_calls_the_variable_of_its_address_its_own_way(files: Files) -> None:
+    environ = {"BACKFILL_ACME_PORTAL_CLIENT_ID": "x", "BACKFILL_ACME_PORTAL_INSTANCE_URL": f"{DESK_ADDRESS}/"}
+    said: dict[str, Any] = {"tenants": {"acme": {"services": {"portal": {}}}}}
+    portal = files.load(tenants=said, environ=environ, builtin={"portal": PORTAL}).tenants["acme"].services["portal"]
+    assert (portal.base_url, portal.missing, portal.credential) == (DESK_ADDRESS, (), {"client_id": "x"})

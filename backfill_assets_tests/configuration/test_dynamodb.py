@@ -7,7 +7,7 @@ import pytest
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.settings import Settings, load_settings
 from backfill_assets_tests.configuration.aws_under_test import HELD, Installation
-from backfill_assets_tests.configuration.settings_under_test import DESK_ADDRESS, TODAY
+from backfill_assets_tests.configuration.settings_under_test import DESK, DESK_ADDRESS, TODAY
 
 if TYPE_CHECKING:
     from backfill_assets_tests.adapters.aws.server import Aws
@@ -218,7 +218,7 @@ def test_a_table_and_secrets_of_many_pages_are_read_to_the_end(installation: Ins
 )
 def test_a_setting_of_a_directory_that_is_not_used_is_refused(environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        load_settings(environ, today=TODAY)
+        load_settings(environ, builtin={"desk": DESK}, today=TODAY)
     assert str(refused.value) == sentence
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from backfill_assets.adapters.rest.registry import BUILT_IN
 from backfill_assets.core.source import TableSpec
+from backfill_assets.settings import load_settings
 from backfill_assets_tests.configuration.settings_under_test import DESK, Files
 
 CONNECTWISE = replace(
@@ -78,6 +80,9 @@ COMPLETE: dict[str, Any] = {
 }
 
 
+_CLIENTLESS = "the settings of {} were not read: this version has no client for it"
+
+
 class Existing(Files):
     """Loads a `backfill_config.json`."""
 
@@ -99,7 +104,7 @@ def test_the_example_of_the_spec_loads_unchanged(files: Existing) -> None:
     settings = files.load(services=FROM_THE_SPEC)
     connectwise = settings.services["connectwise"]
     assert (connectwise.lookback_days, connectwise.chunk_size_days, connectwise.requests_per_minute) == (730, 30, 200)
-    assert settings.notes == ("servicenow: its settings were read, but this version has no client for it",)
+    assert settings.notes == (f"backfill_config.json: {_CLIENTLESS.format('servicenow')}",)
 
 
 def test_a_complete_file_loads_unchanged_and_says_what_it_did_not_use(files: Existing) -> None:
@@ -116,8 +121,8 @@ def test_a_complete_file_loads_unchanged_and_says_what_it_did_not_use(files: Exi
             "backfill_config.json: service_settings.connectwise.priority_endpoints: 'company/contacts' is not a known "
             "table and is not read"
         ),
-        "servicenow: its settings were read, but this version has no client for it",
-        "salesforce: its settings were read, but this version has no client for it",
+        f"backfill_config.json: {_CLIENTLESS.format('servicenow')}",
+        f"backfill_config.json: {_CLIENTLESS.format('salesforce')}",
         "backfill_config.json: tenant_overrides.'{tenant_id}' was not read: BACKFILL_TENANTS_FILE has no such tenant",
     )
 
@@ -180,7 +185,7 @@ def test_keys_that_are_not_known_become_notes(files: Existing) -> None:
         "backfill_config.json: service_settings.connectwise.color is not a known setting and was not read",
         "backfill_config.json: tenant_overrides.acme.connectwise.speed is not a known setting and was not read",
         "backfill_config.json: this version has no use for scheduling",
-        "hubspot: its settings were read, but this version has no client for it",
+        f"backfill_config.json: {_CLIENTLESS.format('hubspot')}",
     )
 
 
@@ -227,3 +232,22 @@ def test_a_tenants_lookback_names_the_override_that_set_it(files: Existing) -> N
 def test_the_shape_goes_by_the_keys_and_not_by_the_name(files: Existing) -> None:
     settings = files.load(services=FROM_THE_SPEC, services_name="services.yaml", tenants=_tenants())
     assert settings.services["connectwise"].lookback_days == 730
+
+
+def test_a_complete_file_loads_unchanged_for_the_services_that_are_built_in(files: Existing) -> None:
+    builtin = {name: connector.spec for name, connector in BUILT_IN.items()}
+    settings = load_settings(
+        {"BACKFILL_SERVICES_FILE": files.write("backfill_config.json", COMPLETE)},
+        builtin=builtin,
+        today=date(2026, 11, 24),
+    )
+    numbers = {
+        name: (spec.lookback_days, spec.chunk_size_days, spec.requests_per_minute)
+        for name, spec in settings.services.items()
+    }
+    assert numbers == {"connectwise": (730, 28, 200), "servicenow": (365, 14, 100), "salesforce": (1095, 7, 1000)}
+    by_priority = sorted(settings.services["servicenow"].tables, key=lambda table: -table.priority)
+    assert [table.name for table in by_priority[:3]] == ["incident", "change_request", "problem"]
+    where = "backfill_config.json: service_settings.servicenow.priority_endpoints"
+    assert f"{where}: 'user' is not a known table and is not read" in settings.notes
+    assert not [note for note in settings.notes if "no client" in note]

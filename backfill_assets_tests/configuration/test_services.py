@@ -75,13 +75,14 @@ def test_a_name_that_differs_in_case_only_means_the_same_table(files: Files) -> 
     assert desk.tables[0].priority == 1
 
 
-def test_services_without_a_client_are_let_in_with_a_note(files: Files) -> None:
-    settings = files.load(services={"services": {"servicenow": {"lookback_days": 9999}, "salesforce": {}}})
-    assert settings.services == {"desk": DESK}
-    assert settings.notes == (
-        "servicenow: its settings were read, but this version has no client for it",
-        "salesforce: its settings were read, but this version has no client for it",
-    )
+def test_a_field_that_records_and_filters_call_the_same_is_set_by_one_setting(files: Files) -> None:
+    _, entries = files.desk(tables={"time/entries": {"incremental_field": "entered"}}).tables
+    assert (entries.version_field, entries.incremental_field) == ("entered", "entered")
+    tickets, _ = files.desk(tables={"service/tickets": {"incremental_field": "entered"}}).tables
+    assert (tickets.version_field, tickets.incremental_field) == ("_info/lastUpdated", "entered")
+    said = {"incremental_field": "entered", "version_field": "changed"}
+    _, entries = files.desk(tables={"time/entries": said}).tables
+    assert (entries.version_field, entries.incremental_field) == ("changed", "entered")
 
 
 _COUNTS = ("lookback_days", "chunk_size_days", "chunks_per_run", "requests_per_minute", "page_size")
@@ -192,7 +193,7 @@ def test_one_table_under_two_names_is_refused(files: Files) -> None:
         ({"services": None}, "services must be a mapping of names to values; write {} for none"),
         (
             {"services": {"dusk": {}}},
-            "services.dusk is not a service that is known; known are desk, salesforce, servicenow",
+            "services.dusk is not a service that is known; known are desk",
         ),
         (
             {"services": {}, "monitoring": {}},

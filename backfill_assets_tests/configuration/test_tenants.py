@@ -64,14 +64,6 @@ def test_a_tenant_that_says_nothing_is_there_without_services(files: Files) -> N
     assert {name: dict(tenant.services) for name, tenant in tenants.items()} == {"0042": {}, "acme": {}}
 
 
-def test_a_service_without_a_client_is_a_note(files: Files) -> None:
-    settings = files.load(tenants={"tenants": {"acme": {"services": {"desk": {}, "servicenow": {}}}}})
-    assert set(settings.tenants["acme"].services) == {"desk"}
-    assert settings.notes == (
-        "tenants.yaml: tenants.acme.services.servicenow: its settings were read, but this version has no client for it",
-    )
-
-
 _ELSEWHERE = "is the same for all tenants; set services.desk.{} in the file that BACKFILL_SERVICES_FILE names instead"
 
 
@@ -110,6 +102,7 @@ _ELSEWHERE = "is the same for all tenants; set services.desk.{} in the file that
                 "set BACKFILL_<TENANT>_<SERVICE>_PRIVATE_KEY instead"
             ),
         ),
+        ({"instance_url": DESK_ADDRESS}, "instance_url is called base_url here"),
         (
             {"foo": 5},
             (
@@ -160,7 +153,7 @@ def test_what_a_tenant_cannot_say_is_refused_with_one_sentence(
         ),
         (
             {"tenants": {"acme": {"services": {"dusk": {}}}}},
-            "tenants.acme.services.dusk is not a service that is known; known are desk, salesforce, servicenow",
+            "tenants.acme.services.dusk is not a service that is known; known are desk",
         ),
     ],
 )

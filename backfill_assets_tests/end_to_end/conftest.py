@@ -22,6 +22,7 @@ NEW_DAYS = 14
 SERVICE = {"chunks_per_run": 2}
 """Small runs, of 8 weeks."""
 RUNS_AT_ONCE = 3
+"""Of history; one more for incremental sync."""
 
 
 @pytest.fixture(scope="package")
@@ -56,9 +57,12 @@ def _connect(tenants: Path) -> None:
 
 
 def _let_fewer_run_at_once(instance: Path) -> None:
-    """So that a small backfill suffices to have a run that waits."""
+    """So that a small backfill suffices to have a run that waits; what one tenant gets stays as it is."""
     written = yaml.safe_load(instance.read_text())
-    written["concurrency"]["runs"]["max_concurrent_runs"] = RUNS_AT_ONCE
+    runs = written["concurrency"]["runs"]
+    runs["max_concurrent_runs"] = RUNS_AT_ONCE + 1
+    for limit in runs["tag_concurrency_limits"]:
+        limit["limit"] = min(limit["limit"], RUNS_AT_ONCE)
     instance.write_text(yaml.safe_dump(written))
 
 

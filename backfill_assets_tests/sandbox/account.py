@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from backfill_assets.sandbox.connectwise import credentials
+from backfill_assets.sandbox.connectwise.account import credentials
 from backfill_assets.sandbox.server import SandboxServer
 
 Pair = tuple[int, str]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from backfill_assets.errors import UsageError
-from backfill_assets.sandbox.condition_syntax import parse
-from backfill_assets.sandbox.conditions import bounds
+from backfill_assets.sandbox.connectwise.condition_syntax import parse
+from backfill_assets.sandbox.logic import Cover
+from backfill_assets.sandbox.selection import Box, Selection
 
 RECORD: dict[str, Any] = {
     "id": 17,
@@ -119,13 +120,17 @@ def test_a_condition_that_makes_no_sense_is_refused_with_its_place(text: str, co
     ],
 )
 def test_the_range_of_time_is_read_off_a_condition(text: str, start: int | None, end: int | None) -> None:
-    found = bounds(parse(text, known=FIELDS))
-    assert (found.start, found.end) == (start, end)
+    hull = Selection(boxes=parse(text, known=FIELDS).cover().boxes).hull
+    assert (hull.start, hull.end) == (start, end)
 
 
-def test_ids_are_bounded_and_what_is_left_over_is_kept() -> None:
-    found = bounds(parse("id > 5 and id <= 20 and closedFlag = False and board/id = 2", known=FIELDS))
-    assert (found.low, found.high) == (6, 21)
-    assert found.rest is not None
-    assert found.rest.matches(RECORD)
-    assert not found.rest.matches({**RECORD, "closedFlag": True})
+def test_ids_are_bounded_and_what_is_left_over_is_looked_at() -> None:
+    plain = parse("id > 5 and id <= 20", known=FIELDS).cover()
+    assert plain == Cover(boxes=(Box(low=6, high=21),), is_exact=True)
+    further = parse("id > 5 and id <= 20 and closedFlag = False and board/id = 2", known=FIELDS).cover()
+    assert further == Cover(boxes=(Box(low=6, high=21),), is_exact=False)
+
+
+def test_named_ids_are_looked_up_one_by_one() -> None:
+    covered = parse("id in (17, 3)", known=FIELDS).cover()
+    assert covered == Cover(boxes=(Box(low=17, high=18), Box(low=3, high=4)), is_exact=True)

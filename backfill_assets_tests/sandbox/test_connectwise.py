@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from backfill_assets.sandbox.connectwise import credentials
+from backfill_assets.sandbox.connectwise.account import credentials
+from backfill_assets.sandbox.connectwise.records import SHARES
 from backfill_assets.sandbox.dataset import TENANTS
-from backfill_assets.sandbox.records import SHARES
 from backfill_assets.sandbox.server import SandboxServer
 from backfill_assets_tests.sandbox.account import FORWARD_ONLY, TICKETS, Account, between, pairs
 

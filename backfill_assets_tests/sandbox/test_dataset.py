@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from backfill_assets.sandbox.connectwise import RECORDS_A_DAY
+from backfill_assets.sandbox.connectwise.account import RECORDS_A_DAY
 from backfill_assets.sandbox.dataset import DAY, TENANTS, Shuffle, Timeline, as_moment, as_text
 from backfill_assets.sandbox.server import SandboxConfig
 from backfill_assets.sandbox.table import IdCache

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from backfill_assets.sandbox.records import COMPANIES, CONTACTS, SHARES, TICKETS, TIME_ENTRIES, TYPED_FIELDS
+from backfill_assets.sandbox.connectwise.records import COMPANIES, CONTACTS, SHARES, TICKETS, TIME_ENTRIES, TYPED_FIELDS
+from backfill_assets.sandbox.selection import Box, Json, Selection
 from backfill_assets.sandbox.server import SandboxConfig
-from backfill_assets.sandbox.table import Json, Selection, Table
+from backfill_assets.sandbox.table import Table
 from backfill_assets.sandbox.world import World
 from backfill_assets_tests.sandbox.worlds import table_of, world_of
 
@@ -19,7 +20,7 @@ def world() -> World:
 
 
 def some(table: Table) -> Iterator[Json]:
-    return table.records(Selection(low=1, high=600))
+    return table.records(Selection(boxes=(Box(low=1, high=600),)))
 
 
 @pytest.mark.parametrize("name", list(SHARES))

@@ -15,7 +15,7 @@ import pytest
 
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.sandbox.server import SandboxConfig, SandboxServer, serve
-from backfill_assets.sandbox.traffic import RateLimit
+from backfill_assets.sandbox.traffic import Allowance, RateLimit
 from backfill_assets_tests.sandbox.account import TICKETS, Account, between
 from backfill_assets_tests.sandbox.conftest import UNTIL
 
@@ -56,7 +56,7 @@ def test_a_tenant_over_its_limit_is_told_to_wait_and_others_are_not() -> None:
 
 def test_the_limit_holds_over_any_minute() -> None:
     now = 0.0
-    limit = RateLimit(2, clock=lambda: now)
+    limit = RateLimit(Allowance(requests=2), clock=lambda: now)
     assert [limit.wait("a"), limit.wait("a"), limit.wait("a")] == [0, 0, 60]
     now = 59.5
     assert limit.wait("a") == 1

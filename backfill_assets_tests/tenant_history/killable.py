@@ -15,7 +15,7 @@ from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.memory import MemorySource
 from backfill_assets.adapters.state.database import StateDatabase
-from backfill_assets.core.windows import plan_chunks
+from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill
 from backfill_assets_tests.tenant_history.worlds import NOW, TICKETS, in_week, ticket, weeks
 
@@ -46,7 +46,7 @@ def fill(url: str, root: Path, *, step: Callable[[str], None]) -> list[Outcome]:
             run_id="run",
             clock=lambda: NOW,
         )
-        for outcome in backfill.fill(plan_chunks(WINDOWS, 14)):
+        for outcome in backfill.fill(WINDOWS, ChunkTarget(days=14)):
             outcomes.append(outcome)
             step(f"told of {outcome.window.key}")
     return outcomes

@@ -13,11 +13,11 @@ from backfill_assets.errors import (
     CredentialRefused,
     PermanentError,
     RateLimited,
-    SourceUnreachable,
     TransientError,
     UnexpectedResponse,
 )
-from backfill_assets.tenant_history.backfill import SETTLING, Outcome, WindowDone, WindowFailed
+from backfill_assets.tenant_history.backfill import Outcome, WindowDone, WindowFailed
+from backfill_assets.tenant_history.reading import SETTLING
 from backfill_assets_tests.tenant_history.worlds import (
     FIRST,
     NOW,
@@ -126,7 +126,6 @@ def test_a_poisoned_window_fails_alone(world: World, poisoned: int, error: Backf
     "error",
     [
         CredentialRefused("the key was refused"),
-        SourceUnreachable("nobody answers"),
         RateLimited("too many requests", retry_after=600),
     ],
 )
@@ -139,7 +138,7 @@ def test_what_every_request_would_meet_ends_it_at_once(world: World, error: Back
     assert max(r.start for r in source.requests) == in_week(3, 0)
 
 
-def test_when_the_source_fails_even_a_check_the_rest_is_told_without_another_request(world: World) -> None:
+def test_when_the_source_fails_even_a_check_a_chunk_gets_three_more_tries_and_the_rest_none(world: World) -> None:
     class Down(type(world.add("acme"))):  # type: ignore[misc]
         def check(self) -> str:
             raise TransientError("still down")
@@ -148,7 +147,8 @@ def test_when_the_source_fails_even_a_check_the_rest_is_told_without_another_req
     source.fail(TICKETS.name, in_week(3, 3), in_week(3, 4), TransientError("the service is down"))
     outcomes = world.fill(weeks(1, 8))
     assert told(outcomes) == [(w.key, "done" if w < week(3) else "the service is down") for w in weeks(1, 8)]
-    assert [r.start for r in source.requests].count(in_week(3, 0)) == 1
+    assert [r.start for r in source.requests].count(in_week(3, 0)) == 4
+    assert world.pauses == [1.0, 2.0, 4.0]
     assert max(r.start for r in source.requests) == in_week(3, 0)
 
 

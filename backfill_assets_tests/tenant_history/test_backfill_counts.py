@@ -9,7 +9,8 @@ import pytest
 from backfill_assets.adapters.rest.memory import MemorySource
 from backfill_assets.adapters.rest.paging import version_of
 from backfill_assets.core.source import Record, TableSpec
-from backfill_assets.tenant_history.backfill import READS_OF_A_SHORT_WINDOW, SETTLING, WindowDone, WindowFailed
+from backfill_assets.tenant_history.backfill import WindowDone, WindowFailed
+from backfill_assets.tenant_history.reading import READS_OF_A_SHORT_WINDOW, SETTLING
 from backfill_assets_tests.tenant_history.worlds import (
     NOW,
     TICKETS,

@@ -12,7 +12,8 @@ from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.schema import initialise
-from backfill_assets.tenant_history.backfill import WindowDone, raw_table
+from backfill_assets.tenant_history.backfill import WindowDone
+from backfill_assets.tenant_history.reading import raw_table
 from backfill_assets_tests.tenant_history.killable import BAD_IDS, WINDOWS, account, fill
 from backfill_assets_tests.tenant_history.worlds import TICKETS, versions_of
 

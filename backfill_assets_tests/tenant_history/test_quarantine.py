@@ -51,7 +51,7 @@ def test_a_rejected_record_is_quarantined_and_its_window_is_not_complete(world: 
 
 def test_a_letter_names_the_partition_as_dagster_does(world: World) -> None:
     world.add("a|b", {TICKETS.name: [ticket(50, in_week(3), hours="many")]})
-    list(world.backfill("a|b").fill(world.chunks(weeks(3, 3))))
+    world.fill(weeks(3, 3), tenant="a|b")
     [letter] = world.dead_letters.letters()
     assert (letter.tenant, letter.partition) == ("a|b", "a%7Cb|2024-01-21")
     assert letter.partition == partition_key("a|b", week(3))
@@ -75,7 +75,7 @@ def test_a_letter_is_let_go_when_its_record_fits(world: World) -> None:
 
 def test_letters_of_other_tenants_and_tables_are_left_alone(world: World) -> None:
     world.add("other", {TICKETS.name: [BAD]})
-    list(world.backfill("other").fill(world.chunks(weeks(2, 2))))
+    world.fill(weeks(2, 2), tenant="other")
     world.add("acme", {TICKETS.name: [{**BAD, "hours": 2}]})
     world.fill(weeks(2, 2))
     assert [letter.tenant for letter in world.dead_letters.letters()] == ["other"]

@@ -14,7 +14,7 @@ from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.core.source import ColumnType, TableSpec
 from backfill_assets.core.windows import utc_text
 from backfill_assets.errors import RejectedRecord
-from backfill_assets.tenant_history.backfill import raw_table
+from backfill_assets.tenant_history.reading import raw_table
 from backfill_assets.tenant_history.rows import RowFitter, flatten
 from backfill_assets_tests.tenant_history.worlds import NOW, TICKETS, World, ticket
 

@@ -13,14 +13,16 @@ from typing import Any
 from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.memory import MemorySource
+from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.dead_letters import MemoryDeadLetters
 from backfill_assets.core.source import ColumnType, Record, RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.switches import MemorySwitches
-from backfill_assets.core.windows import Chunk, Window, midnight, plan_chunks
+from backfill_assets.core.windows import Window, midnight
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import Settings, Tenant, TenantService
-from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, raw_table
+from backfill_assets.tenant_history.backfill import Outcome, TableBackfill
 from backfill_assets.tenant_history.plan import calendar_of
+from backfill_assets.tenant_history.reading import raw_table
 
 TICKETS = TableSpec(
     name="service/tickets",
@@ -105,6 +107,7 @@ class World:
     accounts: dict[str, TenantService] = field(default_factory=dict)
     opened: list[RecordSource] = field(default_factory=list)
     mutex: Any = field(default_factory=Lock)
+    pauses: list[float] = field(default_factory=list)
 
     def add(self, tenant: str, tables: Mapping[str, Sequence[Record]] | None = None, **account: Any) -> MemorySource:
         """Add a tenant with an account that holds these records; `account` replaces parts of its settings."""
@@ -154,15 +157,15 @@ class World:
             job_id=f"job of {run_id}",
             run_id=run_id,
             clock=lambda: self.now,
+            sleep=self.pauses.append,
+            random=lambda: 0.5,
         )
 
-    def fill(self, windows: Sequence[Window], *, days: int = 14, run_id: str = "run 1") -> list[Outcome]:
-        """Fill these windows of acme's tickets."""
-        return list(self.backfill(run_id=run_id).fill(self.chunks(windows, days)))
-
-    def chunks(self, windows: Sequence[Window], days: int = 14) -> list[Chunk]:
-        """These windows as chunks."""
-        return plan_chunks(windows, days)
+    def fill(
+        self, windows: Sequence[Window], *, days: int = 14, run_id: str = "run 1", tenant: str = "acme", **target: Any
+    ) -> list[Outcome]:
+        """Fill these windows of a tenant's tickets."""
+        return list(self.backfill(tenant, run_id=run_id).fill(windows, ChunkTarget(days=days, **target)))
 
     def stored(self, tenant: str = "acme", table: TableSpec = TICKETS) -> list[tuple[Any, datetime]]:
         """Every (id, version) in the lake, by id."""

@@ -11,13 +11,14 @@ is merely short does not end it: the service is free to send fewer records than 
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from backfill_assets.adapters.rest.account import Account
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
-from backfill_assets.adapters.rest.http import REAL_WIRE, Account, HttpSession, NotFound, Wire
-from backfill_assets.adapters.rest.paging import Keyset, identities, require_range
+from backfill_assets.adapters.rest.http import REAL_WIRE, HttpSession, NotFound, Wire
+from backfill_assets.adapters.rest.paging import Keyset, identities, require_range, rounded_up
 from backfill_assets.core.source import Identity, Record, RecordId, TableSpec
 from backfill_assets.core.windows import BEGINNING
 from backfill_assets.errors import ConfigurationError, NoSuchTable, UnexpectedResponse
@@ -179,9 +180,7 @@ def _token(credential: Mapping[str, str]) -> str:
 
 
 def _ceil_second(moment: datetime) -> datetime:
-    """Round up to a whole second: versions have no fractions, so both bounds rounded up keep every range's records."""
-    utc = moment.astimezone(UTC)
-    return utc.replace(microsecond=0) + timedelta(seconds=utc.microsecond > 0)
+    return rounded_up(moment, timedelta(seconds=1))  # versions have no fractions
 
 
 def _conditions(table: TableSpec, start: datetime, end: datetime, last: int | None) -> str:

@@ -6,12 +6,14 @@ What is asked for, what the answer must look like, and where a service's manners
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
 
+from backfill_assets.adapters.rest.account import Account
 from backfill_assets.adapters.rest.answers import retry_after_seconds, service_message
 from backfill_assets.adapters.rest.retries import Sleep, with_retries
 from backfill_assets.core.pacing import Advice, Pacer, Unpaced
@@ -19,6 +21,7 @@ from backfill_assets.core.retries import DEFAULT_POLICY, Random, RetryPolicy
 from backfill_assets.core.windows import Clock, utc_now
 from backfill_assets.errors import (
     BackfillError,
+    CircuitOpen,
     ConfigurationError,
     CredentialRefused,
     RateLimited,
@@ -33,9 +36,6 @@ T = TypeVar("T")
 TIMEOUT = httpx.Timeout(connect=5, read=60, write=30, pool=30)
 LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=5)
 
-SHORTEST_SECRET = 6
-"""Shorter texts are no secrets and are parts of words, which would become unreadable: `any` in `company`."""
-
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 
 
@@ -45,23 +45,6 @@ class NotFound(UnexpectedResponse):
 
 class UnreadableBody(TransientError):
     """The answer is not JSON: a passing error page or a cut body, or else a wrong address."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """Whose requests these are, for messages; `secrets` are the texts that no message may hold."""
-
-    service: str
-    tenant: str
-    credential_names: Sequence[str] = ()
-    secrets: Sequence[str] = field(default=(), repr=False)
-
-    def redact(self, text: str) -> str:
-        """The text without any of the secrets that are long enough to be some."""
-        secrets = (secret for secret in self.secrets if len(secret) >= SHORTEST_SECRET)
-        for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +152,15 @@ class HttpSession:
             # Each try was answered so: it is no passing error page.
             raise UnexpectedResponse(f"{error} Check the base URL.") from error
 
+    def once(self, call: Call, read: Callable[[httpx.Response], T] | None = None) -> Any:
+        """Like `request` but one try: for a call within another one, which is repeated and accounted for itself."""
+        where = self._where(call)
+        if call.is_signing_in:
+            self._wait_for_a_further_turn(where)
+        else:
+            self._wait_for_a_turn(where)
+        return self._answer(call, where, read or httpx.Response.json)
+
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
@@ -179,6 +171,7 @@ class HttpSession:
         try:
             answer = self._answer(call, where, read)
         except RateLimited as limit:
+            pacer.succeeded()
             pacer.learn(Advice(reason=str(limit), wait_seconds=limit.retry_after))
             raise
         except TransientError as error:
@@ -198,14 +191,21 @@ class HttpSession:
                 )
             self._wire.sleep(pause)
 
+    def _wait_for_a_further_turn(self, where: str) -> None:
+        # Within a request that has its turn. A breaker lets one request through to try the service, and what that one
+        # takes must get through with it, or it could never succeed.
+        with suppress(CircuitOpen):
+            self._wait_for_a_turn(where)
+
     def _answer(self, call: Call, where: str, read: Callable[[httpx.Response], T]) -> T:
         response = self._send(call, where)
         if response.status_code == 401 and not call.is_signing_in and self._manners.renew():
-            self._wait_for_a_turn(where)
+            self._wait_for_a_further_turn(where)
             response = self._send(call, where)
         if advice := self._manners.advice(response):
             self._wire.pacer.learn(advice)
-        told = f"{where} answered {response.status_code}{self._account.redact(service_message(response))}."
+        words = "" if response.is_success else self._account.redact(service_message(response))
+        told = f"{where} answered {response.status_code}{words}."
         if refusal := self._manners.refusal(response, told):
             raise refusal
         if not response.is_success:
@@ -252,7 +252,7 @@ class HttpSession:
             case 429:
                 return RateLimited(told, retry_after=self._retry_after(response))
             case 401 | 403:
-                return CredentialRefused(f"{told} {self._credential_advice()}")
+                return CredentialRefused(f"{told} {self._account.advice}")
             case 404:
                 return NotFound(told)
             case 408 | 504:
@@ -266,10 +266,6 @@ class HttpSession:
         return retry_after_seconds(
             response.headers.get("retry-after"), now=wire.now(), longest=wire.longest_retry_after
         )
-
-    def _credential_advice(self) -> str:
-        names = ", ".join(self._account.credential_names)
-        return f"Check {names}." if names else "Check the tenant's credential."
 
 
 def _checked(base_url: str, account: Account) -> str:

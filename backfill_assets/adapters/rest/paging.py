@@ -5,12 +5,12 @@ for belongs to the clients, and what happens to a single bad record to the domai
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from backfill_assets.core.source import Identity, Record, RecordId, TableSpec
-from backfill_assets.errors import UnexpectedResponse
+from backfill_assets.errors import ConditionIgnored, UnexpectedResponse
 
 
 def require_range(start: datetime, end: datetime) -> None:
@@ -19,6 +19,15 @@ def require_range(start: datetime, end: datetime) -> None:
         raise ValueError(f"a range needs aware datetimes, not {start!r} to {end!r}")
     if end < start:
         raise ValueError(f"a range must not end before it starts: {start} to {end}")
+
+
+def rounded_up(moment: datetime, unit: timedelta) -> datetime:
+    """The moment in UTC, rounded up to a whole `unit` of a second or less.
+
+    Versions that have no finer parts are in the same range after both of its bounds were rounded up.
+    """
+    utc = moment.astimezone(UTC)
+    return utc + timedelta(microseconds=-utc.microsecond % (unit // timedelta(microseconds=1)))
 
 
 def field_at(record: Record, path: str) -> Any:
@@ -91,7 +100,7 @@ class Keyset:
         version = version_of(record, self._table)
         if version is None or self._start <= version < self._end:
             return
-        raise UnexpectedResponse(
+        raise ConditionIgnored(
             f"{self._where} ignored the condition on {self._table.incremental_field}: record "
             f"{field_at(record, self._table.id_field)!r} was updated at {version.isoformat()}, which is not in "
             f"[{self._start.isoformat()}, {self._end.isoformat()}). Check the table's incremental and version fields."
@@ -105,7 +114,7 @@ class Keyset:
             )
         before = keys if self.last is None else [self.last, *keys]
         if any(right <= left for left, right in pairwise(before)):
-            raise UnexpectedResponse(
+            raise ConditionIgnored(
                 f"{self._where} ignored the order by {self._order} or the condition on it: after "
                 f"{self.last} came {keys[:5]}. Reading on could lose or repeat records."
             )
@@ -122,6 +131,33 @@ class TimeKeyset(Keyset):
         key, version = super()._key(record), version_of(record, self._table)
         return None if key is None or version is None else (version, key)
 
+    def accept_snapshot(self, page: Sequence[Any], *, taken_at: datetime) -> Sequence[Record] | None:
+        """A later page of an answer that was given at `taken_at`; None where one of its records changed since.
+
+        Such a record stands where it was and not where it is, so that nothing can be said of what lies between.
+        """
+        versions = [version_of(record, self._table) for record in page if isinstance(record, dict)]
+        if any(version is not None and version >= taken_at for version in versions):
+            return None
+        try:
+            return self.accept(page)
+        except UnexpectedResponse:
+            return None
+
     @property
     def _order(self) -> str:
         return f"{self._table.incremental_field} and {self._table.id_field}"
+
+
+class Unordered(Keyset):
+    """Checks pages that come in no order: nothing twice, nothing from outside; ids are texts."""
+
+    def __init__(self, *, table: TableSpec, start: datetime, end: datetime, where: str) -> None:
+        super().__init__(table=table, start=start, end=end, where=where, ids=str)
+        self._seen: set[Any] = set()
+
+    def _advance(self, keys: Sequence[Any]) -> None:
+        for key in keys:
+            if key in self._seen:
+                raise UnexpectedResponse(f"{self._where} sent the record {key!r} twice.")
+            self._seen.add(key)

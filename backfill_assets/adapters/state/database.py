@@ -4,6 +4,7 @@ Here belongs opening, refusing what does not fit, and closing. Making and migrat
 `adapters/state/schema`, which alone loads Alembic.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Self
@@ -23,9 +24,10 @@ from backfill_assets.adapters.state.connecting import (
 )
 from backfill_assets.adapters.state.dead_letters import SqlDeadLetters
 from backfill_assets.adapters.state.locks import Locks
+from backfill_assets.adapters.state.pacing import SqlPaces
 from backfill_assets.adapters.state.switches import SqlSwitches
 from backfill_assets.adapters.state.tables import SCHEMA_REVISION
-from backfill_assets.core.pacing import Pace, Pacer, Unpaced
+from backfill_assets.core.pacing import OpenBreaker, Pace, Pacer
 from backfill_assets.errors import ConfigurationError
 
 
@@ -37,6 +39,7 @@ class StateDatabase:
         self._engine = engine
         self._locks = Locks(engine.url)
         self.dead_letters = SqlDeadLetters(engine)
+        self._paces = SqlPaces(engine)
         self.switches = SqlSwitches(engine)
 
     @classmethod
@@ -47,8 +50,12 @@ class StateDatabase:
         return cls(engine_for(parsed))
 
     def pacer(self, service: str, tenant: str, pace: Pace) -> Pacer:
-        """Keeps the pace of one account for all processes."""
-        return Unpaced()
+        """See `PaceLedger.pacer`."""
+        return self._paces.pacer(service, tenant, pace)
+
+    def breakers(self) -> Sequence[OpenBreaker]:
+        """See `PaceLedger.breakers`."""
+        return self._paces.breakers()
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the lock of this name: one holder at a time among all threads and processes.

@@ -4,8 +4,6 @@ Here belong the statements behind `core.dead_letters.DeadLetterLedger`. A row ke
 for who looks into the database.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -15,7 +13,7 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, delete, select
 from backfill_assets.adapters.state.connecting import transaction
 from backfill_assets.adapters.state.tables import DEAD_LETTERS
 from backfill_assets.adapters.state.upserts import upsert
-from backfill_assets.core.dead_letters import DeadLetter
+from backfill_assets.core.dead_letters import DeadLetter, digest
 
 COLUMNS = DEAD_LETTERS.c
 RENAMED = {"table": "table_name", "partition": "partition_key"}
@@ -44,7 +42,7 @@ class SqlDeadLetters:
 
     def resolve(self, domain: str, tenant: str, service: str, table: str, records: Iterable[tuple[str, str]]) -> int:
         """See `DeadLetterLedger.resolve`."""
-        fitting = {_digest((domain, tenant, service, table, *record)) for record in records}
+        fitting = {digest((domain, tenant, service, table, *record)) for record in records}
         with transaction(self._engine) as connection:
             # There are many records and few letters, so the letters are what is fetched.
             held = select(COLUMNS.identity).order_by(COLUMNS.identity).with_for_update()
@@ -73,7 +71,7 @@ def _rows(letters: Iterable[DeadLetter]) -> Sequence[Mapping[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for letter in letters:
         row = {RENAMED.get(name, name): value for name, value in asdict(letter).items()}
-        identity = _digest(letter.identity)
+        identity = digest(letter.identity)
         first_seen_at = rows[identity]["first_seen_at"] if identity in rows else letter.seen_at
         rows[identity] = {**row, "identity": identity, "first_seen_at": first_seen_at}
     return [rows[identity] for identity in sorted(rows)]
@@ -82,10 +80,6 @@ def _rows(letters: Iterable[DeadLetter]) -> Sequence[Mapping[str, Any]]:
 def _parts(rows: Sequence[Part]) -> Iterator[Sequence[Part]]:
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         yield rows[start : start + ROWS_A_STATEMENT]
-
-
-def _digest(identity: tuple[str, ...]) -> str:
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _matching(statement: Select[Any], wanted: Mapping[str, str | None]) -> Select[Any]:

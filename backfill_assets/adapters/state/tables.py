@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     Identity,
     Index,
     Integer,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 SCHEMA = "backfill"
 """PostgreSQL schema of all our tables; SQLite has none and leaves it out."""
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The revision this code works with: the newest one in `migrations`."""
 
 VERSION_TABLE = "alembic_version"
@@ -115,4 +116,21 @@ SERVICE_SWITCHES = Table(
     _text("service", primary_key=True),
     Column("enabled", Boolean, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+)
+
+PACES = Table(
+    "paces",
+    METADATA,
+    _text("service", primary_key=True),
+    _text("tenant", primary_key=True),
+    Column("next_turn", BigInteger, nullable=False),
+    Column("not_before", UtcDateTime),
+    _text("told"),
+    Column("learned_per_minute", Float(53)),
+    Column("learned_at", UtcDateTime),
+    Column("failures", Integer, nullable=False),
+    _text("reason"),
+    Column("opened_at", UtcDateTime),
+    Column("open_until", UtcDateTime),
+    Column("trial_until", UtcDateTime),
 )

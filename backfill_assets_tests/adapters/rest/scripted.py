@@ -9,6 +9,7 @@ import httpx
 
 from backfill_assets.adapters.rest.connectwise import ConnectWiseSource
 from backfill_assets.adapters.rest.http import Wire
+from backfill_assets.core.pacing import Advice, Unpaced
 from backfill_assets.core.retries import RetryPolicy
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -54,6 +55,17 @@ class Script:
     def paths(self) -> list[str]:
         """The path of each request."""
         return [request.url.path for request in self.requests]
+
+
+class Learner(Unpaced):
+    """Lets every request pass, and keeps what the services said of their limits."""
+
+    def __init__(self) -> None:
+        self.learned: list[Advice] = []
+
+    def learn(self, advice: Advice) -> None:
+        """See `Pacer.learn`."""
+        self.learned.append(advice)
 
 
 def codebase(name: str = "v2024_1/") -> httpx.Response:

@@ -15,7 +15,7 @@ from backfill_assets.adapters.rest.connectwise_tables import TICKETS
 from backfill_assets.adapters.rest.http import REAL_WIRE, Wire
 from backfill_assets.adapters.rest.memory import MemorySource
 from backfill_assets.core.source import RecordSource
-from backfill_assets.sandbox.connectwise import credentials
+from backfill_assets.sandbox.connectwise.account import credentials
 from backfill_assets.sandbox.server import SandboxConfig, SandboxServer
 
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)

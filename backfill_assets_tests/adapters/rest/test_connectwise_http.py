@@ -21,7 +21,7 @@ from backfill_assets.errors import (
     TransientError,
     UnexpectedResponse,
 )
-from backfill_assets.sandbox.connectwise import credentials
+from backfill_assets.sandbox.connectwise.account import credentials
 from backfill_assets.sandbox.server import SandboxServer
 from backfill_assets_tests.adapters.rest.stands import SINCE, UNTIL, sandbox_client
 

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backfill_assets.adapters.rest.http import Account, HttpSession
+from backfill_assets.adapters.rest.account import Account
+from backfill_assets.adapters.rest.http import HttpSession
 from backfill_assets.core.retries import RetryPolicy
 from backfill_assets.errors import (
     BackfillError,

@@ -5,17 +5,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, NullPool, create_engine, inspect, text
 
-from backfill_assets.adapters.state.connecting import revision_of
+from backfill_assets.adapters.state.connecting import engine_for, parse, revision_of
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.schema import MIGRATIONS, initialise
 from backfill_assets.adapters.state.tables import METADATA, SCHEMA, SCHEMA_REVISION, VERSION_TABLE
+from backfill_assets.core.pacing import Pace
 from backfill_assets.errors import ConfigurationError
+
+REVISIONS = ["0001", "0002"]
 
 
 def run_sql(url: str, statement: str) -> None:
@@ -36,7 +40,7 @@ def test_the_code_asks_for_the_newest_revision() -> None:
 
 
 def test_making_it_twice_changes_nothing(empty_url: str) -> None:
-    assert initialise(empty_url) == [SCHEMA_REVISION]
+    assert initialise(empty_url) == REVISIONS
     assert initialise(empty_url) == []
 
 
@@ -56,7 +60,7 @@ def test_a_migrated_database_is_what_the_code_declares(state_url: str) -> None:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, declared) == []
         schema = None if state_url.startswith("sqlite") else SCHEMA
-        tables = {"dead_letters", "service_switches", "alembic_version"}
+        tables = {"dead_letters", "paces", "service_switches", "alembic_version"}
         assert set(inspect(connection).get_table_names(schema=schema)) == tables
     engine.dispose()
 
@@ -68,7 +72,7 @@ def test_two_that_make_it_at_once_both_succeed(empty_url: str) -> None:
         for _ in range(3)
     ]
     said = [x.communicate()[0].strip() for x in both]
-    assert sorted(said) == [f"['{SCHEMA_REVISION}']", "[]", "[]"]
+    assert sorted(said) == [str(REVISIONS), "[]", "[]"]
 
 
 def test_a_migration_that_fails_leaves_nothing_half_made(empty_url: str) -> None:
@@ -87,8 +91,35 @@ def test_a_migration_that_fails_leaves_nothing_half_made(empty_url: str) -> None
     engine.dispose()
 
 
+def make_revision(url: str, revision: str) -> None:
+    """The schema as an older version of the program made it."""
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir()
+    else:
+        run_sql(url, f"CREATE SCHEMA {SCHEMA}")
+    packaged, engine = Config(), engine_for(parse(url), poolclass=NullPool)
+    packaged.set_main_option("script_location", MIGRATIONS)
+    with engine.begin() as connection:
+        packaged.attributes.update(connection=connection, on_version_apply=lambda **_: None)
+        command.upgrade(packaged, revision)
+    engine.dispose()
+
+
+def test_a_migration_from_the_first_revision_keeps_what_is_there(empty_url: str) -> None:
+    make_revision(empty_url, "0001")
+    switches = "service_switches" if empty_url.startswith("sqlite") else f"{SCHEMA}.service_switches"
+    seen_at = "2024-05-01 12:00:00" + ("" if empty_url.startswith("sqlite") else "+00")
+    run_sql(empty_url, f"INSERT INTO {switches} VALUES ('acme', 'connectwise', true, '{seen_at}')")
+    with pytest.raises(ConfigurationError, match=r"is at revision 0001 .* needs revision 0002"):
+        StateDatabase.open(empty_url)
+    assert initialise(empty_url) == ["0002"]
+    with StateDatabase.open(empty_url) as state:
+        assert state.switches.last_seen("acme", "connectwise") is True
+        assert state.pacer("connectwise", "acme", Pace(requests_per_minute=60)).admit() == 0
+
+
 def test_opening_an_empty_database_names_the_command_to_run(empty_url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"has no schema yet .* revision 0001; run `backfill init`"):
+    with pytest.raises(ConfigurationError, match=r"has no schema yet .* revision 0002; run `backfill init`"):
         StateDatabase.open(empty_url)
     if empty_url.startswith("sqlite"):
         assert not Path(empty_url.removeprefix("sqlite:///")).exists()
@@ -96,7 +127,7 @@ def test_opening_an_empty_database_names_the_command_to_run(empty_url: str) -> N
 
 def test_opening_another_revision_names_both(state_url: str) -> None:
     run_sql(state_url, f"UPDATE {version_table(state_url)} SET version_num = '0000'")
-    with pytest.raises(ConfigurationError, match=r"is at revision 0000 .* needs revision 0001; run `backfill init`"):
+    with pytest.raises(ConfigurationError, match=r"is at revision 0000 .* needs revision 0002; run `backfill init`"):
         StateDatabase.open(state_url)
 
 

@@ -10,19 +10,9 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from backfill_assets.errors import UsageError
-from backfill_assets.sandbox.conditions import (
-    OPERATORS,
-    UPDATED,
-    And,
-    Comparison,
-    Membership,
-    Moment,
-    Node,
-    Not,
-    Or,
-    Value,
-)
+from backfill_assets.sandbox.connectwise.conditions import OPERATORS, UPDATED, Comparison, Membership, Moment, Value
 from backfill_assets.sandbox.dataset import as_moment
+from backfill_assets.sandbox.logic import And, Node, Not, Or
 
 DEEPEST = 50
 _KEYWORDS = {"and", "or", "not", "in", "like", "contains", "true", "false", "null"}

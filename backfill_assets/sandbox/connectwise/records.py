@@ -1,17 +1,16 @@
 """The records of ConnectWise PSA: tickets, time entries, companies and contacts, in ConnectWise's own shapes.
 
 Here belongs what a record looks like. When records happen and which ids they have belongs to `dataset.py`; how they
-are asked for, to `connectwise.py`.
+are asked for, to `api.py`.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
-from hashlib import blake2b
-from typing import Any
 
 from backfill_assets.sandbox import names
 from backfill_assets.sandbox.dataset import DAY, Timeline, as_text
-from backfill_assets.sandbox.table import Json
+from backfill_assets.sandbox.draw import Draw, key_of
+from backfill_assets.sandbox.selection import Json
 
 TICKETS, TIME_ENTRIES, COMPANIES, CONTACTS = "service/tickets", "time/entries", "company/companies", "company/contacts"
 
@@ -38,33 +37,12 @@ _REFERRED_DAYS = 90
 """Tickets and time entries belong to companies and contacts of the first days, which exist whatever `until` is."""
 
 
-class Draw:
-    """Bytes that look random and depend on key and rank only; each position is one draw."""
-
-    __slots__ = ("_bytes",)
-
-    def __init__(self, key: bytes, rank: int) -> None:
-        self._bytes = blake2b(rank.to_bytes(8), key=key, digest_size=32).digest()
-
-    def below(self, limit: int, position: int) -> int:
-        """A number below `limit`, at most 65536."""
-        return (self._bytes[position] << 8 | self._bytes[position + 1]) % limit
-
-    def chance(self, percent: int, position: int) -> bool:
-        """True in so many of a hundred cases."""
-        return self._bytes[position] * 100 < percent * 256
-
-    def of(self, values: Any, position: int) -> Any:
-        """One of the values."""
-        return values[self._bytes[position] % len(values)]
-
-
 class Records:
     """Makes the records of one tenant; the tables' timelines say which others a record may refer to."""
 
     def __init__(self, key: str, timelines: Mapping[str, Timeline]) -> None:
         self._timelines = timelines
-        self._keys = {table: blake2b(f"{key}/{table}".encode(), digest_size=32).digest() for table in timelines}
+        self._keys = {table: key_of(f"{key}/{table}") for table in timelines}
         self._company_of = lru_cache(maxsize=4096)(self._company_reference)
         self._contact_of = lru_cache(maxsize=4096)(self._contact_reference)
         self._referred = {table: self._early(timelines[table]) for table in (COMPANIES, CONTACTS)}

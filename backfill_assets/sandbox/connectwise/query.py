@@ -1,24 +1,58 @@
 """The query string of a ConnectWise request: read, checked, and turned into a selection of records.
 
-Here belongs what `conditions`, `orderBy`, `page`, `pageSize` and `pageId` mean. The grammar of conditions belongs to
-`condition_syntax.py`.
+Here belongs what `conditions`, `orderBy`, `fields`, `page`, `pageSize` and `pageId` mean. The grammar of conditions
+belongs to `condition_syntax.py`.
 """
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from starlette.requests import Request
 
 from backfill_assets.errors import UsageError
-from backfill_assets.sandbox.condition_syntax import parse
-from backfill_assets.sandbox.conditions import Bounds, bounds
-from backfill_assets.sandbox.table import Selection, Table
+from backfill_assets.sandbox.connectwise.condition_syntax import parse
+from backfill_assets.sandbox.connectwise.conditions import lookup
+from backfill_assets.sandbox.ids import RecordId
+from backfill_assets.sandbox.logic import WHATEVER, Node
+from backfill_assets.sandbox.selection import Box, Json, Selection
+from backfill_assets.sandbox.table import Table, merged
 
 DEFAULT_PAGE_SIZE = 25
 LARGEST_PAGE = 1000
 _ORDERS = {"id": False, "lastupdated": True, "_info/lastupdated": True}
 _DIRECTIONS = {"asc": False, "desc": True}
+
+
+_IDENTITY = frozenset((("id",), ("_info", "lastUpdated"), ("lastUpdated",)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Which fields of a record are sent; none named are all."""
+
+    paths: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Fields":
+        """Read `id,_info/lastUpdated`."""
+        return cls(paths=tuple(tuple(part.strip().split("/")) for part in text.split(",") if part.strip()))
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether only ids and versions are asked for."""
+        return bool(self.paths) and _IDENTITY.issuperset(self.paths)
+
+    def of(self, _record_id: RecordId, record: Json) -> Json:
+        """The record with these fields only; those that it lacks are left out."""
+        if not self.paths:
+            return record
+        chosen: Json = {}
+        for path in self.paths:
+            if (value := lookup(record, path)) is not None or (len(path) == 1 and path[0] in record):
+                chosen = merged(chosen, reduce(lambda inner, name: {name: inner}, reversed(path), value))
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +63,7 @@ class Query:
     page: int
     page_size: int
     forward_only: bool
+    fields: Fields
 
     @property
     def skip(self) -> int:
@@ -38,7 +73,7 @@ class Query:
     @property
     def window(self) -> tuple[float, float]:
         """The range of update times asked for, open ends as infinity."""
-        start, end = self.selection.start, self.selection.end
+        start, end = self.selection.hull.start, self.selection.hull.end
         return (-math.inf if start is None else start, math.inf if end is None else end)
 
 
@@ -49,25 +84,25 @@ def parse_query(request: Request, table: Table) -> Query:
     asked = _conditions(parameters.get("conditions", ""), table)
     after = _whole(parameters.get("pageId", "0"), "pageId", least=0) if forward_only else 0
     by_time, descending = _order("id" if forward_only else parameters.get("orderBy", "id"))
+    covered = asked.cover()
+    rest = tuple(box.meet(Box(low=after + 1)) for box in covered.boxes)
     return Query(
         selection=Selection(
-            start=asked.start,
-            end=asked.end,
-            low=max(asked.low, after + 1),
-            high=asked.high,
-            where=asked.rest.matches if asked.rest else None,
+            boxes=tuple(box for box in rest if not box.is_empty),
+            where=None if covered.is_exact else asked.matches,
             by_time=by_time,
             descending=descending,
         ),
         page=_whole(parameters.get("page", "1"), "page", least=1),
         page_size=_whole(parameters.get("pageSize", str(DEFAULT_PAGE_SIZE)), "pageSize", least=1, most=LARGEST_PAGE),
         forward_only=forward_only,
+        fields=Fields.parse(parameters.get("fields", "")),
     )
 
 
-def _conditions(text: str, table: Table) -> Bounds:
+def _conditions(text: str, table: Table) -> Node:
     try:
-        return bounds(parse(text, known=table.fields) if text.strip() else None)
+        return parse(text, known=table.fields) if text.strip() else WHATEVER
     except UsageError as error:
         raise UsageError(f"conditions: {error}") from None
 
