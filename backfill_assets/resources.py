@@ -48,7 +48,9 @@ class Wiring:
         """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
         found = find_tenant_service(self.settings, tenant, service)
         if not found.enabled:
-            raise UsageError(f"{service} of tenant {tenant!r} is switched off; switch it on in the tenants file")
+            raise UsageError(
+                f"{service} of tenant {tenant!r} is switched off; switch it on in {_directory(self.settings)}"
+            )
         if found.missing:
             raise UsageError(f"{service} of tenant {tenant!r} cannot be read: set {', '.join(found.missing)}")
         return found
@@ -57,11 +59,12 @@ class Wiring:
 def find_tenant_service(settings: Settings, tenant: str, service: str) -> TenantService:
     """A tenant's service by name; raises `UsageError` that names those that exist."""
     if tenant not in settings.tenants:
-        raise UsageError(f"there is no tenant {tenant!r} in the tenants file; it has {_names(settings.tenants)}")
+        known = _names(settings.tenants)
+        raise UsageError(f"there is no tenant {tenant!r} in {_directory(settings)}; it has {known}")
     if service not in settings.services:
         raise UsageError(f"there is no service {service!r}; known are {_names(settings.services)}")
     if service not in settings.tenants[tenant].services:
-        raise UsageError(f"tenant {tenant!r} has no service {service!r}; add it in the tenants file")
+        raise UsageError(f"tenant {tenant!r} has no service {service!r}; add it in {_directory(settings)}")
     return settings.tenants[tenant].services[service]
 
 
@@ -109,6 +112,11 @@ def wiring(_context: dg.InitResourceContext) -> Iterator[Wiring]:
     """The wiring as a Dagster resource, opened for a run."""
     with open_wiring(load_settings()) as opened:
         yield opened
+
+
+def _directory(settings: Settings) -> str:
+    is_file = settings.tenant_source == "file"
+    return "the tenants file" if is_file else f"DynamoDB table {settings.tenant_services_table}"
 
 
 def _names(known: Mapping[str, object]) -> str:

@@ -6,9 +6,10 @@ settings; importing this module reads nothing.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,26 +18,45 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy import URL
 
 from backfill_assets.adapters.rest.registry import connectors
-from backfill_assets.configuration.credentials import collisions, find_address, find_credential
-from backfill_assets.configuration.files import Problems, dotted
+from backfill_assets.configuration.credentials import (
+    Address,
+    collisions,
+    find_address,
+    variable_names,
+)
+from backfill_assets.configuration.directory import (
+    DEFAULT_TABLE,
+    TENANT_SERVICES_TABLE,
+    Listing,
+    TenantDirectory,
+    open_directory,
+)
+from backfill_assets.configuration.files import Problems
+from backfill_assets.configuration.secrets import complete_address, complete_credential
 from backfill_assets.configuration.services import SERVICES_FILE, Services, read_services
 from backfill_assets.configuration.tenants import (
     TENANTS_FILE,
     TenantSection,
     TenantServiceSection,
-    read_tenants,
     service_problems,
     strangers,
     tenant_spec,
 )
 from backfill_assets.configuration.variables import (
+    LAKE_ROOT,
+    S3_ENDPOINT_URL,
+    TENANT_ENVIRONMENT,
+    TENANT_SOURCE,
     DatabaseUrl,
     LakeRoot,
     MaybeEndpoint,
+    MaybeEnvironment,
     MaybeFile,
     MaybeHome,
+    TableName,
     TenantSource,
     absolute_path,
+    contradictions,
     from_text,
 )
 from backfill_assets.core.source import ServiceSpec
@@ -44,9 +64,6 @@ from backfill_assets.errors import ConfigurationError
 
 DOMAINS = ("tenant_history",)
 """The domains that can be loaded."""
-
-LAKE_ROOT = "BACKFILL_LAKE_ROOT"
-S3_ENDPOINT_URL = "BACKFILL_S3_ENDPOINT_URL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +124,9 @@ class Settings(BaseSettings):
     s3_endpoint_url: MaybeEndpoint = Field(None, validation_alias=S3_ENDPOINT_URL)
     services_file: MaybeFile = Field(None, validation_alias=SERVICES_FILE)
     tenants_file: MaybeFile = Field(None, validation_alias=TENANTS_FILE)
-    tenant_source: TenantSource = Field("file", validation_alias="BACKFILL_TENANT_SOURCE")
+    tenant_source: TenantSource = Field("file", validation_alias=TENANT_SOURCE)
+    tenant_services_table: TableName = Field(DEFAULT_TABLE, validation_alias=TENANT_SERVICES_TABLE)
+    tenant_environment: MaybeEnvironment = Field(None, validation_alias=TENANT_ENVIRONMENT)
 
     # Derived from the files; in no dump and no text, because tenants hold credentials and services are long.
     services: Mapping[str, ServiceSpec] = Field(default_factory=dict, exclude=True, repr=False)
@@ -138,12 +157,20 @@ def load_settings(
     today = datetime.now(UTC).date() if today is None else today
     problems = Problems()
     services = read_services(_named(environ, SERVICES_FILE), builtin=builtin, today=today, problems=problems)
-    reader = _TenantReader(environ=environ, builtin=builtin, services=services, today=today, problems=problems)
+    said = {name: environ[name].strip() for name in _variables() if environ.get(name, "").strip()}
+    directory = open_directory(
+        path=_named(said, TENANTS_FILE),
+        table=said.get(TENANT_SERVICES_TABLE, DEFAULT_TABLE) if said.get(TENANT_SOURCE) == "dynamodb" else None,
+        environment=said.get(TENANT_ENVIRONMENT),
+        builtin=builtin,
+    )
+    reader = _TenantReader(
+        environ=environ, builtin=builtin, services=services, directory=directory, today=today, problems=problems
+    )
     tenants = reader.tenants()
     with problems.collected():
-        said = {name: environ[name].strip() for name in _variables() if environ.get(name, "").strip()}
         notes = (*services.notes, *reader.notes)
-        problems.add(*_contradictions(said))
+        problems.add(*contradictions(said))
         settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
     problems.refuse()
     return settings
@@ -151,14 +178,6 @@ def load_settings(
 
 def _variables() -> Iterator[str]:
     return (str(known.validation_alias) for known in Settings.model_fields.values() if known.validation_alias)
-
-
-def _contradictions(said: Mapping[str, str]) -> Iterator[str]:
-    if S3_ENDPOINT_URL in said and LAKE_ROOT not in said:
-        yield (
-            f"{S3_ENDPOINT_URL} names a store, but {LAKE_ROOT} is not set, so the lake would be a local folder; "
-            f"set {LAKE_ROOT} to s3://bucket or to that folder"
-        )
 
 
 def _named(environ: Mapping[str, str], variable: str) -> Path | None:
@@ -177,61 +196,84 @@ def _checked(said: Mapping[str, Any]) -> Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class _TenantReader:
-    """Puts tenants together from the file's sections, the services and the environment."""
+    """Puts tenants together from the directory's sections, the services and the environment."""
 
     environ: Mapping[str, str]
     builtin: Mapping[str, ServiceSpec]
     services: Services
+    directory: TenantDirectory
     today: date
     problems: Problems
     notes: list[str] = field(default_factory=list)
 
     def tenants(self) -> Mapping[str, Tenant]:
-        """All tenants of the file; what is wrong with them goes to the problems."""
-        path = _named(self.environ, TENANTS_FILE)
-        file = path.name if path else TENANTS_FILE
-        sections = read_tenants(path, problems=self.problems)
-        found = {tenant: self._tenant(tenant, section, file) for tenant, section in sections.items()}
+        """All tenants of the directory; what is wrong with them goes to the problems, or to the notes."""
+        listing = self.directory.read(self.problems)
+        self.notes.extend(listing.notes)
+        found = {name: self._tenant(name, section, listing) for name, section in listing.tenants.items()}
         accounts = ((account.tenant, account.spec) for tenant in found.values() for account in tenant.services.values())
-        self.problems.add(*collisions(accounts))
-        self.notes.extend(strangers(self.services, sections, file))
+        self.problems.add(*collisions(filter(self._may_collide, accounts)))
+        self.notes.extend(strangers(self.services, listing.tenants, self.directory.name))
         return found
 
-    def _tenant(self, tenant: str, section: TenantSection, file: str) -> Tenant:
-        self.problems.add(*service_problems(section, self.builtin, tenant=tenant, file=file))
+    def _may_collide(self, account: tuple[str, ServiceSpec]) -> bool:
+        # Where secrets come from elsewhere, variables can be mixed up only if there are any.
+        return not self.directory.is_remote or not variable_names(*account).isdisjoint(self.environ)
+
+    def _tenant(self, tenant: str, section: TenantSection, listing: Listing) -> Tenant:
+        self._tell(service_problems(section, self.builtin, partial(self.directory.where, tenant)))
         services = {
             # A known service that is not among the specs has a malformed section of its own, which is told already.
-            name: self._service(tenant, self.services.specs[name], wanted, section.enabled, file)
+            name: self._service(tenant, self.services.specs[name], wanted, section.enabled, listing)
             for name, wanted in section.services.items()
             if name in self.services.specs
         }
-        return Tenant(id=tenant, enabled=section.enabled, time_zone=section.time_zone, services=services)
+        whole = {name: service for name, service in services.items() if service is not None}
+        return Tenant(id=tenant, enabled=section.enabled, time_zone=section.time_zone, services=whole)
+
+    def _tell(self, sentences: Iterable[str]) -> None:
+        if self.directory.is_remote:
+            self.notes.extend(sentences)
+        else:
+            self.problems.add(*sentences)
 
     def _service(
-        self, tenant: str, spec: ServiceSpec, section: TenantServiceSection, enabled: bool, file: str
-    ) -> TenantService:
-        setting = f"tenants.{dotted(tenant)}.services.{dotted(spec.name)}.base_url"
-        credential = find_credential(self.environ, tenant, spec)
-        address = find_address(
-            self.environ, tenant, spec, section.base_url, setting=f"{file}: {setting}", problems=self.problems
+        self, tenant: str, spec: ServiceSpec, section: TenantServiceSection, enabled: bool, listing: Listing
+    ) -> TenantService | None:
+        """The service; None where what is wrong with it stops only itself."""
+        problems = Problems()
+        wanted = tenant_spec(
+            spec,
+            section,
+            tenant=tenant,
+            where=self.directory.where(tenant, spec.name),
+            services=self.services,
+            today=self.today,
+            problems=problems,
         )
+        credential = complete_credential(self.environ, tenant, spec, listing.secrets.get((tenant, spec.name)))
+        address = self._address(tenant, spec, section.base_url, problems)
+        wrong = problems.taken()
+        self._tell(wrong)
+        if wrong and self.directory.is_remote:
+            return None
+        unaddressed = () if address.url or address.missing else (self.directory.address_setting(tenant, spec.name),)
         return TenantService(
             tenant=tenant,
-            spec=tenant_spec(
-                spec,
-                section,
-                tenant=tenant,
-                file=file,
-                services=self.services,
-                today=self.today,
-                problems=self.problems,
-            ),
+            spec=wanted,
             enabled=enabled and section.enabled,
             base_url=address.url,
             credential=credential.values,
-            missing=(*credential.missing, *(address.missing if address.url or address.missing else (setting,))),
+            missing=(*credential.missing, *address.missing, *unaddressed),
             credential_names=credential.names,
         )
+
+    def _address(self, tenant: str, spec: ServiceSpec, written: str | None, problems: Problems) -> Address:
+        setting = self.directory.address_setting(tenant, spec.name)
+        if self.directory.is_remote:
+            return complete_address(self.environ, tenant, spec, written, setting=setting, problems=problems)
+        setting = f"{self.directory.name}: {setting}"
+        return find_address(self.environ, tenant, spec, written, setting=setting, problems=problems)
 
 
 def publish(variables: Mapping[str, str]) -> None:

@@ -131,12 +131,7 @@ def test_a_database_url_names_the_driver_that_is_used(given: str, used: str | No
                 "local folder; set BACKFILL_LAKE_ROOT to s3://bucket or to that folder"
             ),
         ),
-        (
-            "BACKFILL_TENANT_SOURCE",
-            "dynamodb",
-            "BACKFILL_TENANT_SOURCE is dynamodb, which is not supported yet; use file",
-        ),
-        ("BACKFILL_TENANT_SOURCE", "files", "BACKFILL_TENANT_SOURCE must be file"),
+        ("BACKFILL_TENANT_SOURCE", "files", "BACKFILL_TENANT_SOURCE must be file or dynamodb"),
         (
             "BACKFILL_SERVICES_FILE",
             "/nowhere/services.yaml",
@@ -199,7 +194,7 @@ def test_everything_that_is_wrong_is_told_at_once(files: Files) -> None:
         "tenants.yaml: tenants.acme.time_zone must be a time zone like Europe/Berlin, not 'Mars'",
         "tenants.yaml: tenants.globex.services.dusk is not a service that is known; known are desk",
         "BACKFILL_DOMAINS names 'none', which is no domain; known are tenant_history",
-        "BACKFILL_TENANT_SOURCE must be file",
+        "BACKFILL_TENANT_SOURCE must be file or dynamodb",
     ]
 
 

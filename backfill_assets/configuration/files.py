@@ -41,6 +41,11 @@ class Problems:
         except ConfigurationError as error:
             self.add(*str(error).split("\n"))
 
+    def taken(self) -> tuple[str, ...]:
+        """All of them, for a person; none is left."""
+        taken, self._sentences = tuple(self._sentences), {}
+        return taken
+
     def refuse(self) -> None:
         """Raise all of them, one a line; with none, do nothing."""
         if self._sentences:

@@ -5,7 +5,7 @@ Here belong the file's sections and the merge of a tenant's overrides onto a ser
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -98,13 +98,12 @@ def tenant_spec(
     section: TenantServiceSection,
     *,
     tenant: str,
-    file: str,
+    where: str,
     services: Services,
     today: date,
     problems: Problems,
 ) -> ServiceSpec:
-    """The service as this tenant wants it: an existing configuration's override, then the tenants file's."""
-    where = f"{file}: tenants.{dotted(tenant)}.services.{dotted(spec.name)}"
+    """The service as this tenant wants it: an existing configuration's override, then the tenants directory's."""
     before = services.overrides.get(tenant, {}).get(spec.name, {})
     problems.add(*_disagreements(section, before, where=where, tenant=tenant, services=services, service=spec.name))
     changes: dict[str, Any] = {**before, **section.overrides()}
@@ -122,19 +121,19 @@ def tenant_spec(
 
 
 def service_problems(
-    section: TenantSection, builtin: Mapping[str, ServiceSpec], *, tenant: str, file: str
+    section: TenantSection, builtin: Mapping[str, ServiceSpec], where: Callable[[str], str]
 ) -> Iterator[str]:
-    """A sentence for each service of this tenant that is not known."""
+    """A sentence for each service of this tenant that is not known; `where` begins one about a service."""
     for service in section.services:
         if unknown := unknown_service(service, builtin):
-            yield f"{file}: tenants.{dotted(tenant)}.services.{dotted(service)} {unknown}"
+            yield f"{where(service)} {unknown}"
 
 
-def strangers(services: Services, sections: Mapping[str, TenantSection], file: str) -> Iterator[str]:
-    """A note for each override of an existing configuration whose tenant is not in the tenants file."""
+def strangers(services: Services, sections: Mapping[str, TenantSection], directory: str) -> Iterator[str]:
+    """A note for each override of an existing configuration whose tenant is not in the tenants directory."""
     for tenant in services.overrides:
         if tenant not in sections:
-            yield f"{services.file}: tenant_overrides.{dotted(tenant)} was not read: {file} has no such tenant"
+            yield f"{services.file}: tenant_overrides.{dotted(tenant)} was not read: {directory} has no such tenant"
 
 
 def _tenants(path: Path) -> Mapping[str, Any]:
@@ -148,12 +147,12 @@ def _tenants(path: Path) -> Mapping[str, Any]:
 
 def _tenant(tenant: str, value: object, *, file: str) -> TenantSection:
     where = f"{file}: tenants.{dotted(tenant)}"
-    if reason := _unfit_id(tenant):
+    if reason := unfit_id(tenant):
         raise ConfigurationError(f"{where} cannot be a tenant's id: {reason}")
     return checked(TenantSection, value, file=file, path=("tenants", tenant))
 
 
-def _unfit_id(tenant: str) -> str | None:
+def unfit_id(tenant: str) -> str | None:
     """Why this cannot be a tenant's id, which is the name of a folder in the lake too."""
     if not tenant or len(tenant) > 100:
         return "it must have 1 to 100 characters"

@@ -1,12 +1,12 @@
 """The kinds of value that environment variables hold, each with the words that say what it must be.
 
-Here belongs how one variable's text becomes a value. Which variables there are, and which contradict each other,
-belongs to `settings`.
+Here belongs how one variable's text becomes a value, and which variables contradict each other. What becomes of the
+values belongs to `settings`.
 """
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -15,7 +15,30 @@ from pydantic import BeforeValidator, SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from backfill_assets.configuration.directory import TENANT_SERVICES_TABLE
+from backfill_assets.configuration.tenants import TENANTS_FILE
+
 S3 = "s3://"
+
+LAKE_ROOT = "BACKFILL_LAKE_ROOT"
+S3_ENDPOINT_URL = "BACKFILL_S3_ENDPOINT_URL"
+TENANT_SOURCE = "BACKFILL_TENANT_SOURCE"
+TENANT_ENVIRONMENT = "BACKFILL_TENANT_ENVIRONMENT"
+
+
+def contradictions(said: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each two variables, of those that are set, of which one makes no sense beside the other."""
+    if S3_ENDPOINT_URL in said and LAKE_ROOT not in said:
+        yield (
+            f"{S3_ENDPOINT_URL} names a store, but {LAKE_ROOT} is not set, so the lake would be a local folder; "
+            f"set {LAKE_ROOT} to s3://bucket or to that folder"
+        )
+    is_remote = said.get(TENANT_SOURCE) == "dynamodb"
+    if is_remote and TENANTS_FILE in said:
+        yield f"{TENANT_SOURCE} is dynamodb, but {TENANTS_FILE} names a file; unset one of them"
+    for name in (TENANT_SERVICES_TABLE, TENANT_ENVIRONMENT):
+        if not is_remote and name in said:
+            yield f"{name} is set, but {TENANT_SOURCE} is not dynamodb; unset {name}, or set {TENANT_SOURCE}"
 
 
 def from_text(parse: Callable[[str], object]) -> BeforeValidator:
@@ -78,10 +101,20 @@ def _endpoint_url(text: str) -> str:
 
 
 def _tenant_source(text: str) -> str:
-    if text == "dynamodb":
-        raise ValueError("is dynamodb, which is not supported yet; use file")
-    if text != "file":
-        raise ValueError("must be file")
+    if text not in ("file", "dynamodb"):
+        raise ValueError("must be file or dynamodb")
+    return text
+
+
+def _environment(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_+=.@-]{1,100}", text):
+        raise ValueError("must be a name like prod")
+    return text
+
+
+def _table_name(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9_.:/-]{3,1024}", text):
+        raise ValueError("is no name that a DynamoDB table can have")
     return text
 
 
@@ -91,4 +124,6 @@ DatabaseUrl = Annotated[SecretStr, from_text(_database_url)]
 LakeRoot = Annotated[Path | str, from_text(_lake_root)]
 """A folder's path, or `s3://bucket[/prefix]` as a text."""
 MaybeEndpoint = Annotated[str | None, from_text(_endpoint_url)]
-TenantSource = Annotated[Literal["file"], from_text(_tenant_source)]
+TenantSource = Annotated[Literal["file", "dynamodb"], from_text(_tenant_source)]
+MaybeEnvironment = Annotated[str | None, from_text(_environment)]
+TableName = Annotated[str, from_text(_table_name)]

@@ -13,7 +13,8 @@ from botocore.config import Config
 TRIES = 3
 CONNECT_SECONDS = 3
 READ_SECONDS = 20
-"""For an object of the lake; a read of settings, which a sensor repeats at each tick, sets its own."""
+SETTINGS_SECONDS = 5
+"""A read of settings may not take as long as one of the lake: a sensor repeats it at each tick."""
 
 
 def patience(*, read_seconds: float = READ_SECONDS, connections: int = 16) -> Config:

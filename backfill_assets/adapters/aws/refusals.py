@@ -35,7 +35,7 @@ _NOT_OURS = {
     *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature"),
     *("MissingAuthenticationToken", "AuthFailure", "InvalidSecurity", "TokenRefreshRequired"),
 }
-_NOT_ALLOWED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden", "403"}
+_NOT_ALLOWED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
 _BUSY = {
     *("SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"),
     *("ProvisionedThroughputExceededException", "RequestTimeTooSkewed", "OperationAborted", "RequestTimeout"),
@@ -71,8 +71,10 @@ def _refused(failed: str, error: ClientError, rights: str, absent: str) -> Backf
             f"{failed}: the credential is not accepted ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
             "AWS_SESSION_TOKEN, or the role of this machine"
         )
-    if code in _NOT_ALLOWED or status in (401, 403):
+    if code in _NOT_ALLOWED:
         return CredentialRefused(f"{failed}: the credential may not do that ({code}); allow it {rights}")
+    if status in (401, 403):
+        return CredentialRefused(f"{failed}: the credential is refused ({code}); check it, and allow it {rights}")
     if code in _BUSY or status >= 500:
         return TransientError(f"{failed}: the service is too busy or failed ({code}) {_tries(error)}; try again later")
     if absent and status in (400, 404) and ("NoSuch" in code or "NotFound" in code or code == "404"):

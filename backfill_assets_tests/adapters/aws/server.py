@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import httpx
@@ -42,6 +43,15 @@ class Aws:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def user_who_may(self, *actions: str) -> Keys:
+        """A new user who may do this, to everything."""
+        iam, name = self.client("iam"), uuid4().hex
+        allowed = [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]
+        keys = _user(iam, name)
+        policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        iam.put_user_policy(UserName=name, PolicyName="some", PolicyDocument=policy)
+        return keys
 
     def client(self, service: str) -> Any:
         """A client of the owner, for arranging what a test needs."""

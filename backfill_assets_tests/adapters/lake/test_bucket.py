@@ -1,5 +1,6 @@
 """What is peculiar to a lake in S3: what goes wrong is told with bucket, key and what to do, and without a secret."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -8,8 +9,12 @@ import pytest
 from backfill_assets.adapters.lake.bucket import Bucket
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.lake.storage import Storage
+from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.errors import BackfillError, CredentialRefused, PermanentError, SourceUnreachable, TransientError
-from backfill_assets_tests.adapters.lake.tables import DAY, TABLE, content, lake_on, merge, row
+from backfill_assets.resources import open_wiring
+from backfill_assets.settings import load_settings
+from backfill_assets_tests.adapters.lake.tables import DAY, MIDNIGHT, TABLE, content, lake_on, merge, row
+from backfill_assets_tests.configuration.settings_under_test import DESK, TODAY
 
 if TYPE_CHECKING:
     from backfill_assets_tests.adapters.aws.server import Aws
@@ -91,6 +96,16 @@ def test_a_store_that_speaks_s3_is_reached_by_its_endpoint(
     storage = Bucket.open(f"s3://{bucket}/", endpoint_url=aws.endpoint.replace("127.0.0.1", "localhost"))
     assert merge(lake_on(storage), row(1)) == (1, 0)
     assert merge(lake_on(Bucket.open(f"s3://{bucket}", endpoint_url=aws.endpoint)), row(1)) == (0, 0)
+
+
+def test_the_settings_lead_to_the_bucket(bucket: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    initialise(url)
+    environ = {"BACKFILL_LAKE_ROOT": f"s3://{bucket}/lake", "BACKFILL_DATABASE_URL": url}
+    settings = load_settings(environ, builtin={"desk": DESK}, today=TODAY)
+    with open_wiring(settings) as wiring:
+        assert merge(wiring.lake, row(1)) == (1, 0)
+    assert list(lake_on(Bucket.open(f"s3://{bucket}/lake")).versions(TABLE)) == [(1, MIDNIGHT)]
 
 
 class Overtaken(Bucket):
