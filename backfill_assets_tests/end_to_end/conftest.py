@@ -5,7 +5,8 @@ sensor fills in; each test asks for an older range of its own, so that tests do 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -27,15 +28,22 @@ RUNS_AT_ONCE = 3
 
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The running stack; when it is stopped, none of its processes is left."""
-    home = tmp_path_factory.mktemp("stack")
+    """The running stack, which runs less at once than a real one."""
+    with started(tmp_path_factory.mktemp("stack"), SERVICE, runs_at_once=RUNS_AT_ONCE) as running:
+        yield running
+
+
+@contextmanager
+def started(home: Path, service: Mapping[str, int], *, runs_at_once: int | None = None) -> Iterator[Running]:
+    """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left."""
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
     stack = QuickStack(home=home, port=free_port(), services=("connectwise",), durable=False, environment=around)
     try:
         environment = {**around, **stack.prepare()}
         _connect(home / "tenants.yaml")
-        _let_fewer_run_at_once(home / "dagster" / "dagster.yaml")
-        (home / "services.yaml").write_text(yaml.safe_dump({"services": {"connectwise": SERVICE}}))
+        if runs_at_once is not None:
+            _let_fewer_run_at_once(home / "dagster" / "dagster.yaml", runs_at_once)
+        (home / "services.yaml").write_text(yaml.safe_dump({"services": {"connectwise": dict(service)}}))
         stack.start()
         with _instance(stack) as instance, httpx.Client(base_url=stack.sandbox_url, timeout=60) as sandbox:
             running = Running(stack=stack, environment=environment, instance=instance, sandbox=sandbox)
@@ -56,13 +64,13 @@ def _connect(tenants: Path) -> None:
     tenants.write_text(yaml.safe_dump(written))
 
 
-def _let_fewer_run_at_once(instance: Path) -> None:
+def _let_fewer_run_at_once(instance: Path, limit_of_all: int) -> None:
     """So that a small backfill suffices to have a run that waits; what one tenant gets stays as it is."""
     written = yaml.safe_load(instance.read_text())
     runs = written["concurrency"]["runs"]
-    runs["max_concurrent_runs"] = RUNS_AT_ONCE + 1
+    runs["max_concurrent_runs"] = limit_of_all + 1
     for limit in runs["tag_concurrency_limits"]:
-        limit["limit"] = min(limit["limit"], RUNS_AT_ONCE)
+        limit["limit"] = min(limit["limit"], limit_of_all)
     instance.write_text(yaml.safe_dump(written))
 
 

@@ -33,7 +33,7 @@ class Helpdesk:
     def answer(self, path: str, query: Mapping[str, str], authorization: str | None) -> Answer:
         """What the service says to a request."""
         if authorization != f"Bearer {TOKEN}":
-            return 401, {"message": "who are you?"}
+            return 401, {"message": f"who is {authorization}?"}
         if path == "/v2/me":
             return 200, {"agent": "Robin"}
         name = path.removeprefix("/v2/").removesuffix("/count")

@@ -105,7 +105,7 @@ def test_dagsters_own_command_materialises_a_week_into_the_lake(shell: Shell, he
     ]
 
 
-RAISES = "raise ImportError('no module named of_the_vendor')"
+RAISES = "raise ImportError('no module named of_the_vendor\\nmore about that')"
 NO_CONNECTOR = "CONNECTOR = 'helpdesk'"
 KNOWN = source_of_helpdesk().replace('name="helpdesk"', 'name="connectwise"')
 UNFIT = source_of_helpdesk().replace('name="helpdesk"', 'name="Help desk"')

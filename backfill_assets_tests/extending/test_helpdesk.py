@@ -100,7 +100,9 @@ def test_a_service_that_ignores_the_range_is_refused(stand: HelpdeskStand) -> No
 
 def test_a_refused_credential_is_named_and_not_shown(stand: HelpdeskStand) -> None:
     source = open_source(stand.helpdesk, credential={"api_token": "a-wrong-token"})
-    with pytest.raises(CredentialRefused, match=r"who are you.*Check BACKFILL_ACME_HELPDESK_API_TOKEN") as refused:
+    with pytest.raises(
+        CredentialRefused, match=r"who is Bearer \*\*\*\?.*Check BACKFILL_ACME_HELPDESK_API_TOKEN"
+    ) as refused:
         source.check()
     assert "a-wrong-token" not in str(refused.value)
     source.close()
