@@ -57,7 +57,7 @@ class _Place:
 
     def __init__(self, value: Any, descending: bool) -> None:
         is_there = value not in (None, "")
-        self._value = (is_there, (value.casefold() if isinstance(value, str) else value) if is_there else None)
+        self._value = (is_there, value if is_there else None)
         self._descending = descending
 
     def __eq__(self, other: object) -> bool:

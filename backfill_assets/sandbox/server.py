@@ -70,6 +70,8 @@ class SandboxConfig:
             raise ConfigurationError("The sandbox's requests_per_minute is below 1; leave it out for no limit.")
         if unknown := sorted(self.allowances.keys() - ACCOUNTS.keys()):
             raise ConfigurationError(f"The sandbox has no service {unknown[0]}; it has {', '.join(ACCOUNTS)}.")
+        if any(each.requests < 1 or each.seconds <= 0 for each in self.allowances.values()):
+            raise ConfigurationError("One of the sandbox's allowances is of no requests or no time; leave it out.")
 
     @property
     def customs(self) -> Customs:

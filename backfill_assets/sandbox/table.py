@@ -178,12 +178,17 @@ class Table:
         return frozen
 
     def _count_in(self, box: Box, selection: Selection) -> int:
-        if not box.is_any_id or not (selection.with_gone or self._tombstones is None):
-            alone = Selection(boxes=(box,), by_time=box.is_any_id, with_gone=selection.with_gone)
-            return sum(1 for _ in self.ids(alone))
+        if not box.is_any_id:
+            return sum(1 for _ in self.ids(replace(selection, boxes=(box,), by_time=False)))
         first, end = self._ranks(box)
-        hidden = sum(first <= rank < end for rank in map(self.timeline.rank, self.changes) if rank is not None)
-        return end - first - hidden + len(self._changed(Selection(boxes=(box,))))
+        moved = [rank for rank in map(self.timeline.rank, self.changes) if rank is not None and first <= rank < end]
+        changed = self._changed(Selection(boxes=(box,)))
+        found = end - first - len(moved) + len(changed)
+        if selection.with_gone or self._tombstones is None:
+            return found
+        is_gone = self._tombstones.is_gone
+        unchanged = sum(map(is_gone, range(first, end))) - sum(map(is_gone, moved))
+        return found - unchanged - sum(self.is_gone(number) for _, number in changed)
 
     def _ids_by_id(self, selection: Selection) -> Iterator[int]:
         found = self._merged([self._unchanged(box, selection.descending) for box in selection.boxes], selection)

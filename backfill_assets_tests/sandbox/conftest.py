@@ -1,4 +1,4 @@
-"""A sandbox over real HTTP, and a client that signs in as ConnectWise wants it.
+"""A sandbox over real HTTP, and clients that sign in as each service wants it.
 
 Here belongs what the tests of the sandbox's services share; what only one module needs stays there.
 """
@@ -11,6 +11,8 @@ import pytest
 
 from backfill_assets.sandbox.server import SandboxConfig, SandboxServer
 from backfill_assets_tests.sandbox.account import Account
+from backfill_assets_tests.sandbox.instance import Instance
+from backfill_assets_tests.sandbox.organisation import Organisation
 
 UNTIL = datetime(2025, 6, 30, 15, 30, tzinfo=UTC)
 
@@ -36,3 +38,17 @@ def acme(server: SandboxServer) -> Iterator[Account]:
     """Acme's account at ConnectWise."""
     with Account(server, "acme") as account:
         yield account
+
+
+@pytest.fixture
+def instance(server: SandboxServer) -> Iterator[Instance]:
+    """Acme's instance at ServiceNow."""
+    with Instance(server, "acme") as opened:
+        yield opened
+
+
+@pytest.fixture
+def organisation(server: SandboxServer) -> Iterator[Organisation]:
+    """Acme's organisation at Salesforce, signed in."""
+    with Organisation(server, "acme") as opened:
+        yield opened

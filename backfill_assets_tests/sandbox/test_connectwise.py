@@ -226,3 +226,15 @@ def test_unicode_and_quotes_travel_unharmed(acme: Account) -> None:
     assert any("日本" in text for text in texts)
     assert any('"' in text for text in texts)
     assert pairs(acme.records(TICKETS)) == pairs(acme.records(TICKETS))
+
+
+def test_only_the_fields_asked_for_are_sent(acme: Account) -> None:
+    whole = acme.records(TICKETS, conditions=between(*WEEK))
+    narrow = acme.records(TICKETS, conditions=between(*WEEK), fields="id,_info/lastUpdated")
+    assert narrow == [{"id": r["id"], "_info": {"lastUpdated": r["_info"]["lastUpdated"]}} for r in whole]
+    (one, *_) = acme.records(TICKETS, conditions=between(*WEEK), fields="summary, board/name,board/id,nothing")
+    assert one == {
+        "summary": whole[0]["summary"],
+        "board": {"name": whole[0]["board"]["name"], "id": whole[0]["board"]["id"]},
+    }
+    assert acme.get(f"{TICKETS}/{whole[0]['id']}", fields="id").json() == {"id": whole[0]["id"]}

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.connectwise.account import RECORDS_A_DAY
 from backfill_assets.sandbox.dataset import DAY, TENANTS, Shuffle, Timeline, as_moment, as_text
 from backfill_assets.sandbox.server import SandboxConfig
@@ -115,14 +116,32 @@ def test_two_years_hold_at_least_24000_records(seed: int) -> None:
     assert all(tickets > entries > contacts > companies for tickets, entries, companies, contacts in sizes.values())
 
 
-def test_equal_seeds_give_equal_records_and_other_seeds_others() -> None:
-    def some(seed: int, table: str) -> list[object]:
-        held = table_of(world_of(SandboxConfig(seed=seed, until=UNTIL)), "globex", table)
-        return [held.get(record_id) for record_id in range(1, 200)]
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_histories_that_are_looked_back_on_hold_at_least_60000_records(seed: int) -> None:
+    until = datetime(2026, 6, 30, 15, 30, tzinfo=UTC)
+    world = world_of(SandboxConfig(seed=seed, until=until))
+    lookbacks = {"connectwise": 730, "servicenow": 365, "salesforce": 1095}
+    starts = {service: int((until - timedelta(days=days)).timestamp()) for service, days in lookbacks.items()}
+    sizes = [
+        table.timeline.total - table.timeline.rank_at(start)
+        for service, start in starts.items()
+        for tenant in TENANTS
+        for table in (world.tables(service, tenant) or {}).values()
+    ]
+    assert len(sizes) == 3 * (4 + 6 + 5)
+    assert min(sizes) > 100
+    assert 60_000 <= sum(sizes) < 80_000
 
-    for table in FOUR_TABLES:
-        assert some(1, table) == some(1, table)
-        assert some(1, table) != some(2, table)
+
+def test_equal_seeds_give_equal_records_and_other_seeds_others() -> None:
+    def some(seed: int) -> list[object]:
+        world = world_of(SandboxConfig(seed=seed, until=UNTIL))
+        held = [table for service in ACCOUNTS for table in (world.tables(service, "globex") or {}).values()]
+        return [[table.get(record_id) for record_id in range(1, 200)] for table in held]
+
+    first, again, other = some(1), some(1), some(2)
+    assert first == again
+    assert all(one != two for one, two in zip(first, other, strict=True))
 
 
 def test_tenants_hold_different_records() -> None:

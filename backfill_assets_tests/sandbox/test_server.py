@@ -18,6 +18,8 @@ from backfill_assets.sandbox.server import SandboxConfig, SandboxServer, serve
 from backfill_assets.sandbox.traffic import Allowance, RateLimit
 from backfill_assets_tests.sandbox.account import TICKETS, Account, between
 from backfill_assets_tests.sandbox.conftest import UNTIL
+from backfill_assets_tests.sandbox.instance import BY_TIME, Instance
+from backfill_assets_tests.sandbox.organisation import Organisation
 
 MEGABYTE = 2**20
 
@@ -30,6 +32,8 @@ MEGABYTE = 2**20
         ({"since": datetime(2026, 1, 1, tzinfo=UTC)}, "before its since"),
         ({"until": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 the point of the test
         ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"allowances": {"unicorn": Allowance(requests=1)}}, "no service unicorn"),
+        ({"allowances": {"salesforce": Allowance(requests=0)}}, "no requests"),
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(values: dict[str, Any], complaint: str) -> None:
@@ -117,7 +121,8 @@ def test_two_sandboxes_with_equal_configurations_hold_equal_records() -> None:
 def test_millions_of_records_are_served_from_little_memory() -> None:
     tracemalloc.start()
     try:
-        with SandboxServer(SandboxConfig(scale=200, until=UNTIL)) as server, Account(server, "acme") as acme:
+        config = SandboxConfig(scale=200, until=UNTIL, tenants=("acme",))
+        with SandboxServer(config) as server, Account(server, "acme") as acme:
             assert acme.count(TICKETS) > 1_000_000
             month = between("2024-01-01T00:00:00Z", "2024-01-29T00:00:00Z")
             assert len(acme.records(TICKETS, conditions=month, pageSize=1000)) == 1000
@@ -129,6 +134,30 @@ def test_millions_of_records_are_served_from_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 24 * MEGABYTE
+
+
+def test_pages_of_millions_of_records_by_time_need_neither_memory_nor_a_walk() -> None:
+    config = SandboxConfig(scale=200, until=UNTIL)
+    with (
+        SandboxServer(config) as server,
+        Instance(server, "acme") as instance,
+        Organisation(server, "acme") as organisation,
+    ):
+        tracemalloc.start()
+        try:
+            started = time.perf_counter()
+            assert instance.count("incident") > 1_000_000
+            late = "2024-06-01T00:00:00Z"
+            order = "ORDER BY SystemModstamp, Id LIMIT 1000"
+            assert len(organisation.records(f"SELECT Id FROM Case WHERE SystemModstamp > {late} {order}")) == 1000
+            query = f"sys_updated_on>=2024-06-01 00:00:00^{BY_TIME}"
+            assert len(instance.records("incident", query, limit=1000)) == 1000
+            took = time.perf_counter() - started
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 24 * MEGABYTE
+    assert took < 15
 
 
 def test_a_large_page_of_a_range_takes_a_fraction_of_a_second(acme: Account) -> None:

@@ -7,9 +7,10 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from backfill_assets.sandbox.ordering import own_order, sorted_ids
-from backfill_assets.sandbox.salesforce.soql import UPDATED, Soql
+from backfill_assets.sandbox.salesforce.soql import UPDATED, Soql, comparable
 from backfill_assets.sandbox.selection import Json, Selection
 from backfill_assets.sandbox.table import Table
 
@@ -73,8 +74,12 @@ class Result:
         return self._sorted()
 
     def _sorted(self) -> Iterator[Numbered]:
-        most = self.soql.offset + self.total
-        for number in sorted_ids(self.table, self._selection, self.soql.orders, Json.get, most=most):
+        fields, most = self.soql.sobject.fields, self.soql.offset + self.total
+
+        def value(record: Json, name: str) -> Any:
+            return comparable(record[name], fields[name.casefold()])
+
+        for number in sorted_ids(self.table, self._selection, self.soql.orders, value, most=most):
             if (record := self.table.get(number)) is not None:
                 yield number, record
 

@@ -57,7 +57,7 @@ class Comparison:
 
     def matches(self, record: Mapping[str, Any]) -> bool:
         """See `Node.matches`; whatever is missing is only equal to null."""
-        return _OPERATORS[self.operator](_comparable(record[self.field.name], self.field), _folded(self))
+        return _OPERATORS[self.operator](comparable(record[self.field.name], self.field), _folded(self))
 
     def cover(self) -> Cover:
         """See `Node.cover`."""
@@ -101,7 +101,8 @@ _VALUES: Mapping[str, Any] = {
 }
 
 
-def _comparable(found: Any, field: Field) -> Any:
+def comparable(found: Any, field: Field) -> Any:
+    """What was found in a field, as it is compared and ordered: texts, but for ids, without regard to case."""
     if found is None:
         return None
     match field.type:

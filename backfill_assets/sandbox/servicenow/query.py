@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from starlette.datastructures import QueryParams
 
@@ -38,12 +37,14 @@ class Query:
         hull = self.selection.hull
         return (-math.inf if hull.start is None else hull.start, math.inf if hull.end is None else hull.end)
 
-    def page(self, table: Table, read: Callable[[Json, str], Any]) -> Iterator[tuple[int, Json]]:
+    def page(self, table: Table, read: Callable[[Json, str], str | None]) -> Iterator[tuple[int, Json]]:
         """The records of the page and one more, where there is one, each with its number."""
         end = self.offset + self.limit + 1
         if not self.orders:
             return islice(table.numbered(self.selection), self.offset, end)
-        ordered = sorted_ids(table, self.selection, self.orders, read, most=end)
+        ordered = sorted_ids(
+            table, self.selection, self.orders, lambda record, field: (read(record, field) or "").casefold(), most=end
+        )
         found = ((number, table.get(number)) for number in ordered[self.offset :])
         return ((number, record) for number, record in found if record is not None)
 
