@@ -4,6 +4,7 @@ Here belong the interface and its in-memory twin. What follows from a change is 
 the table in the state database belongs to `adapters/state`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -11,8 +12,8 @@ from typing import Protocol
 class SwitchLedger(Protocol):
     """Remembers one switch for each (tenant, service)."""
 
-    def last_seen(self, tenant: str, service: str) -> bool | None:
-        """Whether the service was enabled at the last look; None when it has never been looked at."""
+    def seen(self) -> Mapping[tuple[str, str], bool]:
+        """Whether each (tenant, service) was enabled at the last look; one that has never been looked at is absent."""
         ...
 
     def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
@@ -26,9 +27,9 @@ class MemorySwitches:
     def __init__(self) -> None:
         self._enabled: dict[tuple[str, str], bool] = {}
 
-    def last_seen(self, tenant: str, service: str) -> bool | None:
-        """See `SwitchLedger.last_seen`."""
-        return self._enabled.get((tenant, service))
+    def seen(self) -> Mapping[tuple[str, str], bool]:
+        """See `SwitchLedger.seen`."""
+        return dict(self._enabled)
 
     def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
         """See `SwitchLedger.note`."""

@@ -40,6 +40,10 @@ WHOLE, PART = "whole history", "part of history"
 CHECKERS = 16
 CHECK_SECONDS = 20.0
 
+LAUNCH_SECONDS = 20.0
+"""How long a tick goes on launching: Dagster gives a sensor a minute."""
+
+Switches = Mapping[tuple[str, str], bool]
 Histories = Mapping[tuple[str, str], Sequence[Backfill]]
 
 
@@ -63,9 +67,9 @@ class Started:
 
 def survey(wiring: Wiring, instance: DagsterInstance) -> list[Finding]:
     """Judge every service of every tenant."""
-    histories = _histories(instance)
+    histories, switches = _histories(instance), wiring.switches.seen()
     return [
-        Finding(service=service, judgement=judge(_facts(wiring, service, histories)))
+        Finding(service=service, judgement=judge(_facts(wiring, service, histories, switches)))
         for tenant in wiring.settings.tenants.values()
         for service in tenant.services.values()
     ]
@@ -78,16 +82,18 @@ def onboard(wiring: Wiring, instance: DagsterInstance, graph: Graph, *, requeste
     """
     recover(instance, graph, {DOMAIN_TAG: DOMAIN}, lock=wiring.lock)
     findings = survey(wiring, instance)
-    for finding in findings:
-        _remember(wiring, finding)
+    _remember(wiring, findings)
     found = [finding for finding in findings if finding.judgement.verdict is Verdict.BACKFILL]
     problems = check_connections(wiring, [finding.service for finding in found])
     # The checks took time: what was launched or cancelled meanwhile is not launched again.
-    known = _histories(instance) if found else {}
+    known, switches = (_histories(instance), wiring.switches.seen()) if found else ({}, {})
+    until = monotonic() + LAUNCH_SECONDS
     for finding, problem in zip(found, problems, strict=True):
         if problem is not None:
             yield Started(finding=finding, problem=str(problem))
-        elif judge(_facts(wiring, finding.service, known)).verdict is Verdict.BACKFILL:
+        elif monotonic() > until:
+            yield Started(finding=finding, problem="it is launched the next time, since many others were launched now")
+        elif judge(_facts(wiring, finding.service, known, switches)).verdict is Verdict.BACKFILL:
             yield _start(wiring, instance, graph, finding, requested_by)
 
 
@@ -97,7 +103,7 @@ def _start(wiring: Wiring, instance: DagsterInstance, graph: Graph, finding: Fin
     try:
         plan = whole_history(wiring, service)
         launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
-        _note(wiring, service, on=True)
+        wiring.switches.note(service.tenant, service.spec.name, True, wiring.clock())
     except BackfillError as error:
         return Started(finding=finding, problem=str(error))
     return Started(finding=finding, plan=plan, launched=launched)
@@ -189,7 +195,7 @@ def _run_config(service: TenantService, plan: HistoryPlan) -> Mapping[str, Any] 
     return {"ops": {op_name(plan.spec.name, table): config for table in plan.tables}}
 
 
-def _facts(wiring: Wiring, service: TenantService, histories: Histories) -> Facts:
+def _facts(wiring: Wiring, service: TenantService, histories: Histories, switches: Switches) -> Facts:
     if not service.enabled:
         return Facts(is_enabled=False)
     history, stopped_id = _history(histories.get((service.tenant, service.spec.name), ()))
@@ -199,7 +205,7 @@ def _facts(wiring: Wiring, service: TenantService, histories: Histories) -> Fact
         history=history,
         stopped_id=stopped_id,
         oldest_data_age=_age(wiring, service) if history is History.NONE else None,
-        was_off=wiring.switches.last_seen(service.tenant, service.spec.name) is False,
+        was_off=switches.get((service.tenant, service.spec.name)) is False,
     )
 
 
@@ -226,16 +232,16 @@ def _age(wiring: Wiring, service: TenantService) -> timedelta | None:
     return None if oldest is None else wiring.clock() - oldest
 
 
-def _remember(wiring: Wiring, finding: Finding) -> None:
-    """Note whether the service is on, so that switching it on again is noticed.
+def _remember(wiring: Wiring, findings: Sequence[Finding]) -> None:
+    """Note whether each service is on, so that switching it on again is noticed.
 
     One that is to be backfilled is noted when its backfill is launched, and one that lacks settings when it has them:
     until then it may have to be tried again.
     """
-    if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED):
-        _note(wiring, finding.service, on=finding.judgement.verdict is not Verdict.OFF)
-
-
-def _note(wiring: Wiring, service: TenantService, *, on: bool) -> None:
-    if wiring.switches.last_seen(service.tenant, service.spec.name) is not on:
-        wiring.switches.note(service.tenant, service.spec.name, on, wiring.clock())
+    switches = wiring.switches.seen()
+    for finding in findings:
+        tenant, service = finding.service.tenant, finding.service.spec.name
+        on = finding.judgement.verdict is not Verdict.OFF
+        is_settled = finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED)
+        if is_settled and switches.get((tenant, service)) is not on:
+            wiring.switches.note(tenant, service, on, wiring.clock())

@@ -3,6 +3,7 @@
 Here belong the statements behind `core.switches.SwitchLedger` and nothing else.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import Engine, select
@@ -18,12 +19,12 @@ class SqlSwitches:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def last_seen(self, tenant: str, service: str) -> bool | None:
-        """See `SwitchLedger.last_seen`."""
+    def seen(self) -> Mapping[tuple[str, str], bool]:
+        """See `SwitchLedger.seen`."""
         columns = SERVICE_SWITCHES.c
-        wanted = select(columns.enabled).where(columns.tenant == tenant, columns.service == service)
         with transaction(self._engine) as connection:
-            return connection.execute(wanted).scalar()
+            rows = connection.execute(select(columns.tenant, columns.service, columns.enabled))
+            return {(tenant, service): enabled for tenant, service, enabled in rows}
 
     def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
         """See `SwitchLedger.note`."""

@@ -126,12 +126,12 @@ def test_a_database_that_goes_away_is_worth_another_try(tmp_path: Path) -> None:
         server.start()
         initialise(server.url())
         with StateDatabase.open(server.url()) as state:
-            assert state.switches.last_seen("acme", "connectwise") is None
+            assert state.switches.seen().get(("acme", "connectwise")) is None
             server.stop()
             with pytest.raises(TransientError, match=r"did not answer.*Connection refused"):
-                state.switches.last_seen("acme", "connectwise")
+                state.switches.seen().get(("acme", "connectwise"))
             server.start()
-            assert state.switches.last_seen("acme", "connectwise") is None
+            assert state.switches.seen().get(("acme", "connectwise")) is None
     finally:
         server.remove()
 

@@ -201,18 +201,18 @@ def test_a_time_without_a_zone_is_refused(state: StateDatabase) -> None:
 
 
 def test_a_service_never_looked_at_is_neither_on_nor_off(switches: SwitchLedger) -> None:
-    assert switches.last_seen("acme", "connectwise") is None
+    assert switches.seen().get(("acme", "connectwise")) is None
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_remembers_a_switch(switches: SwitchLedger, enabled: bool) -> None:
     switches.note("acme", "connectwise", enabled, NOON)
-    assert switches.last_seen("acme", "connectwise") is enabled
-    assert switches.last_seen("acme", "salesforce") is None
-    assert switches.last_seen("beta", "connectwise") is None
+    assert switches.seen().get(("acme", "connectwise")) is enabled
+    assert switches.seen().get(("acme", "salesforce")) is None
+    assert switches.seen().get(("beta", "connectwise")) is None
 
 
 def test_the_last_look_at_a_switch_counts(switches: SwitchLedger) -> None:
     for hour, enabled in enumerate([True, False, True, False]):
         switches.note("acme", "connectwise", enabled, NOON + timedelta(hours=hour))
-        assert switches.last_seen("acme", "connectwise") is enabled
+        assert switches.seen().get(("acme", "connectwise")) is enabled

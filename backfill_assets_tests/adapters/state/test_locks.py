@@ -108,7 +108,7 @@ def test_a_holder_can_write_to_the_state(state: StateDatabase) -> None:
     """On SQLite a holder that locked the database itself would wait for itself."""
     with state.lock("merge"):
         state.switches.note("acme", "connectwise", True, datetime(2024, 5, 1, tzinfo=UTC))
-        assert state.switches.last_seen("acme", "connectwise") is True
+        assert state.switches.seen().get(("acme", "connectwise")) is True
 
 
 def test_one_thread_may_hold_several_names_but_none_twice(state: StateDatabase) -> None:

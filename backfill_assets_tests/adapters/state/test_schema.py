@@ -114,7 +114,7 @@ def test_a_migration_from_the_first_revision_keeps_what_is_there(empty_url: str)
         StateDatabase.open(empty_url)
     assert initialise(empty_url) == ["0002"]
     with StateDatabase.open(empty_url) as state:
-        assert state.switches.last_seen("acme", "connectwise") is True
+        assert state.switches.seen().get(("acme", "connectwise")) is True
         assert state.pacer("connectwise", "acme", Pace(requests_per_minute=60)).admit() == 0
 
 
