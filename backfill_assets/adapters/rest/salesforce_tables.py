@@ -165,6 +165,7 @@ SALESFORCE = ServiceSpec(
     address_field="instance_url",
     lookback_days=1095,
     chunk_size_days=7,
+    chunks_per_run=26,
     requests_per_minute=1000,
     bulk_above_rows=20_000,
     page_size=2000,

@@ -184,6 +184,7 @@ SERVICENOW = ServiceSpec(
     address_field="instance_url",
     lookback_days=365,
     chunk_size_days=14,
+    chunks_per_run=13,
     requests_per_minute=100,
     page_size=1000,
     max_page_size=10_000,
