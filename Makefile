@@ -6,12 +6,12 @@ BIN := .venv/bin
 # A lock names exact versions and hashes, and no host: packages come from wherever pip is set up to find them.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help demo test proof lock format clean
+.PHONY: help demo test proof bench lock format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         see it work at http://127.0.0.1:3000 (PORT=... another port, ONCE=1 verify and end)"
-	@echo "make test         every check;  make proof  the long proofs in full;  make clean  back to a fresh clone"
+	@echo "make test         every check;  make proof  the long proofs in full;  make bench  the speeds;  make clean  back to a fresh clone"
 
 demo: .venv/runtime
 	@$(BIN)/backfill demo --port $(PORT) $(if $(filter-out 0,$(ONCE)),--once)
@@ -21,6 +21,9 @@ test: .venv/development
 
 proof: .venv/development
 	$(BIN)/pytest -m proof -n 2
+
+bench: .venv/development
+	@$(BIN)/python -m backfill_assets_tests.benchmarks
 
 format: .venv/development
 	$(BIN)/ruff check --fix .

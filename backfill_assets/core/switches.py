@@ -16,8 +16,8 @@ class SwitchLedger(Protocol):
         """Whether each (tenant, service) was enabled at the last look; one that has never been looked at is absent."""
         ...
 
-    def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
-        """Remember what a look at the aware time `at` found; it replaces what was remembered before."""
+    def note(self, enabled: Mapping[tuple[str, str], bool], at: datetime) -> None:
+        """Remember what a look at the aware time `at` found of these; it replaces what was remembered of them."""
         ...
 
 
@@ -31,6 +31,6 @@ class MemorySwitches:
         """See `SwitchLedger.seen`."""
         return dict(self._enabled)
 
-    def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
+    def note(self, enabled: Mapping[tuple[str, str], bool], at: datetime) -> None:
         """See `SwitchLedger.note`."""
-        self._enabled[tenant, service] = enabled
+        self._enabled.update(enabled)

@@ -103,7 +103,7 @@ def _start(wiring: Wiring, instance: DagsterInstance, graph: Graph, finding: Fin
     try:
         plan = whole_history(wiring, service)
         launched = launch_history(wiring, instance, graph, service, plan, reason=reason, requested_by=requested_by)
-        wiring.switches.note(service.tenant, service.spec.name, True, wiring.clock())
+        wiring.switches.note({(service.tenant, service.spec.name): True}, wiring.clock())
     except BackfillError as error:
         return Started(finding=finding, problem=str(error))
     return Started(finding=finding, plan=plan, launched=launched)
@@ -239,9 +239,9 @@ def _remember(wiring: Wiring, findings: Sequence[Finding]) -> None:
     until then it may have to be tried again.
     """
     switches = wiring.switches.seen()
-    for finding in findings:
-        tenant, service = finding.service.tenant, finding.service.spec.name
-        on = finding.judgement.verdict is not Verdict.OFF
-        is_settled = finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED)
-        if is_settled and switches.get((tenant, service)) is not on:
-            wiring.switches.note(tenant, service, on, wiring.clock())
+    found = {
+        (finding.service.tenant, finding.service.spec.name): finding.judgement.verdict is not Verdict.OFF
+        for finding in findings
+        if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED)
+    }
+    wiring.switches.note({key: on for key, on in found.items() if switches.get(key) is not on}, wiring.clock())

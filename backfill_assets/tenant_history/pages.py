@@ -120,52 +120,77 @@ def rows_by_day(rows: pa.Table, version_column: str) -> Mapping[date, int]:
     return {count["values"]: count["counts"] for count in pc.value_counts(days).to_pylist()}
 
 
+class _UnfitName(Exception):
+    """A field's name cannot be a column."""
+
+
+class _Node:
+    """A level of nesting: its fields that hold values, with their columns of the page at hand, and the levels below."""
+
+    __slots__ = ("below", "columns", "prefix")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.columns: dict[str, list[Any]] = {}
+        self.below: dict[str, _Node] = {}
+
+
 class _Shape:
-    """Flattens many records into columns, remembering which field becomes which column."""
+    """Flattens many records into columns, remembering the levels and which field becomes which column."""
 
     def __init__(self) -> None:
-        self._names: dict[str, dict[str, str]] = {}
+        self._root = _Node("")
+        self._nodes = [self._root]
         self._fields: dict[str, tuple[str, str]] = {}
+        self._columns: dict[str, list[Any]] = {}
+        self._size = 0
 
     def columns(self, records: Sequence[Record]) -> dict[str, list[Any]]:
         """The values of each column; those of records without it are None."""
-        columns: dict[str, list[Any]] = {}
-        unfit = [
-            place
-            for place, record in enumerate(records)
-            if type(record) is not dict or not self._spread(record, "", place, len(records), columns)
-        ]
+        self._columns, self._size = {}, len(records)
+        for node in self._nodes:
+            node.columns = {}
+        unfit = [place for place, record in enumerate(records) if not self._is_spread(record, place)]
         if unfit:
             raise _Hesitation(unfit)
-        return columns
+        return self._columns
 
-    def _spread(self, record: Record, prefix: str, place: int, size: int, columns: dict[str, list[Any]]) -> bool:
+    def _is_spread(self, record: Record, place: int) -> bool:
         """Put a record's values into the columns; whether all of its fields have names that can be columns."""
-        names = self._names.setdefault(prefix, {})
-        is_fit = True
+        if type(record) is not dict:
+            return False
+        try:
+            self._spread(self._root, record, place)
+        except _UnfitName:
+            return False
+        return True
+
+    def _spread(self, node: _Node, record: Record, place: int) -> None:
+        columns, below = node.columns, node.below
         for field, value in record.items():
             kind = type(value)
             if kind is dict:
-                is_fit &= self._spread(value, prefix + field + SEPARATOR, place, size, columns)
+                self._spread(below.get(field) or self._below(node, field), value, place)
                 continue
-            name = names.get(field) or self._name(prefix, field)
-            if name is None:
-                return False
             if kind is list:
                 value = as_json(value) if value else None
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = [None] * size
-            column[place] = value
-        return is_fit
+            try:
+                columns[field][place] = value
+            except KeyError:
+                self._column(node, field)[place] = value
 
-    def _name(self, prefix: str, field: str) -> str | None:
-        """The column of a field; None where it cannot have one, or where another field has the same."""
-        name = prefix + field
-        if not is_fit_name(name) or self._fields.setdefault(name, (prefix, field)) != (prefix, field):
-            return None
-        self._names[prefix][field] = name
-        return name
+    def _below(self, node: _Node, field: str) -> _Node:
+        child = node.below[field] = _Node(node.prefix + field + SEPARATOR)
+        self._nodes.append(child)
+        return child
+
+    def _column(self, node: _Node, field: str) -> list[Any]:
+        """The column of a field; raises `_UnfitName` where it cannot have one, or another field has the same."""
+        name, owner = node.prefix + field, (node.prefix, field)
+        if not is_fit_name(name) or self._fields.setdefault(name, owner) != owner:
+            raise _UnfitName
+        column = node.columns[field] = self._columns[name] = [None] * self._size
+        return column
 
 
 def _column(kind: ColumnType, values: list[Any]) -> pa.Array:

@@ -19,7 +19,7 @@ from backfill_assets_tests.tenant_history.worlds import TICKETS, versions_of
 
 pytestmark = pytest.mark.timeout(60)
 
-SEEDS = range(10)
+SEEDS = range(30)
 STEPS = 85
 """A little fewer than the steps of a whole backfill, so that every kill falls into one."""
 

@@ -26,9 +26,14 @@ class SqlSwitches:
             rows = connection.execute(select(columns.tenant, columns.service, columns.enabled))
             return {(tenant, service): enabled for tenant, service, enabled in rows}
 
-    def note(self, tenant: str, service: str, enabled: bool, at: datetime) -> None:
-        """See `SwitchLedger.note`."""
+    def note(self, enabled: Mapping[tuple[str, str], bool], at: datetime) -> None:
+        """See `SwitchLedger.note`; all of them in one transaction, in an order that is the same for all writers."""
+        if not enabled:
+            return
         statement = upsert(self._engine, SERVICE_SWITCHES, key=["tenant", "service"])
-        seen = {"tenant": tenant, "service": service, "enabled": enabled, "seen_at": at}
+        seen = [
+            {"tenant": tenant, "service": service, "enabled": is_on, "seen_at": at}
+            for (tenant, service), is_on in sorted(enabled.items())
+        ]
         with transaction(self._engine) as connection:
-            connection.execute(statement, [seen])
+            connection.execute(statement, seen)

@@ -197,7 +197,7 @@ def _rows(url: str) -> Sequence[tuple[int, datetime]]:
 
 def test_a_time_without_a_zone_is_refused(state: StateDatabase) -> None:
     with pytest.raises(Exception, match="has no time zone"):
-        state.switches.note("acme", "connectwise", True, NOON.replace(tzinfo=None))
+        state.switches.note({("acme", "connectwise"): True}, NOON.replace(tzinfo=None))
 
 
 def test_a_service_never_looked_at_is_neither_on_nor_off(switches: SwitchLedger) -> None:
@@ -206,7 +206,7 @@ def test_a_service_never_looked_at_is_neither_on_nor_off(switches: SwitchLedger)
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_remembers_a_switch(switches: SwitchLedger, enabled: bool) -> None:
-    switches.note("acme", "connectwise", enabled, NOON)
+    switches.note({("acme", "connectwise"): enabled}, NOON)
     assert switches.seen().get(("acme", "connectwise")) is enabled
     assert switches.seen().get(("acme", "salesforce")) is None
     assert switches.seen().get(("beta", "connectwise")) is None
@@ -214,5 +214,5 @@ def test_remembers_a_switch(switches: SwitchLedger, enabled: bool) -> None:
 
 def test_the_last_look_at_a_switch_counts(switches: SwitchLedger) -> None:
     for hour, enabled in enumerate([True, False, True, False]):
-        switches.note("acme", "connectwise", enabled, NOON + timedelta(hours=hour))
+        switches.note({("acme", "connectwise"): enabled}, NOON + timedelta(hours=hour))
         assert switches.seen().get(("acme", "connectwise")) is enabled

@@ -107,7 +107,7 @@ def test_is_freed_when_the_work_inside_fails(state: StateDatabase) -> None:
 def test_a_holder_can_write_to_the_state(state: StateDatabase) -> None:
     """On SQLite a holder that locked the database itself would wait for itself."""
     with state.lock("merge"):
-        state.switches.note("acme", "connectwise", True, datetime(2024, 5, 1, tzinfo=UTC))
+        state.switches.note({("acme", "connectwise"): True}, datetime(2024, 5, 1, tzinfo=UTC))
         assert state.switches.seen().get(("acme", "connectwise")) is True
 
 
