@@ -52,7 +52,7 @@ def assert_all_is_there(url: str, root: Path) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_killed_backfill_that_runs_again_leaves_exactly_what_the_source_holds(seed: int, tmp_path: Path) -> None:
-    # The draws of neighbouring seeds are far apart, and each tenth of the backfill gets its kill.
+    # The draws of neighbouring seeds are far apart, and each part of the backfill gets its kill.
     kill_and_run_again(tmp_path, at=seed * STEPS // len(SEEDS) + Random(seed).randint(1, STEPS // len(SEEDS)))
 
 
