@@ -9,7 +9,7 @@ A record is known by its rank: 0 for the earliest, counted up over time. Only on
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import accumulate
@@ -149,6 +149,16 @@ class Timeline:
             return _LAST_SECOND
         jitter = (position * 2_654_435_761 + index * 40_503 + self._salt) % _LAST_SECOND
         return (position * _LAST_SECOND + jitter) // last
+
+
+def timelines(
+    key: str, shares: Mapping[str, float], *, per_day: float, since: datetime, until: datetime
+) -> dict[str, Timeline]:
+    """A timeline for each table, which gets its share of all records."""
+    return {
+        table: Timeline(f"{key}/{table}", per_day=per_day * share, since=since, until=until)
+        for table, share in shares.items()
+    }
 
 
 def _records_on(key: str, day: int, per_day: float) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE
 from backfill_assets.adapters.rest.salesforce_tables import SALESFORCE
@@ -60,6 +60,18 @@ class Access:
         )
 
     @property
+    def parts(self) -> dict[str, Any]:
+        """What every client here is made of."""
+        return {
+            "tenant": self.tenant,
+            "base_url": self.base_url,
+            "credential": self.credential,
+            "credential_names": self.credential_names,
+            "page_size": self.spec.page_size,
+            "wire": self.wire,
+        }
+
+    @property
     def wire(self) -> "Wire":
         """How the client makes its requests."""
         from backfill_assets.adapters.rest.http import PROBE_WIRE, Wire
@@ -82,41 +94,19 @@ class Connector:
 def _open_connectwise(access: Access) -> RecordSource:
     from backfill_assets.adapters.rest.connectwise import ConnectWiseSource
 
-    return ConnectWiseSource(
-        tenant=access.tenant,
-        base_url=access.base_url,
-        credential=access.credential,
-        credential_names=access.credential_names,
-        page_size=access.spec.page_size,
-        wire=access.wire,
-    )
+    return ConnectWiseSource(**access.parts)
 
 
 def _open_servicenow(access: Access) -> RecordSource:
     from backfill_assets.adapters.rest.servicenow import ServiceNowSource
 
-    return ServiceNowSource(
-        tenant=access.tenant,
-        base_url=access.base_url,
-        credential=access.credential,
-        credential_names=access.credential_names,
-        page_size=access.spec.page_size,
-        wire=access.wire,
-    )
+    return ServiceNowSource(**access.parts)
 
 
 def _open_salesforce(access: Access) -> RecordSource:
     from backfill_assets.adapters.rest.salesforce import SalesforceSource
 
-    return SalesforceSource(
-        tenant=access.tenant,
-        base_url=access.base_url,
-        credential=access.credential,
-        credential_names=access.credential_names,
-        page_size=access.spec.page_size,
-        bulk_above_rows=access.spec.bulk_above_rows,
-        wire=access.wire,
-    )
+    return SalesforceSource(**access.parts, bulk_above_rows=access.spec.bulk_above_rows)
 
 
 BUILT_IN: Mapping[str, Connector] = MappingProxyType(

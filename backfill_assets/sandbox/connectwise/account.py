@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from backfill_assets.sandbox.connectwise import records
-from backfill_assets.sandbox.dataset import TENANT_SHARES, Timeline
+from backfill_assets.sandbox.dataset import TENANT_SHARES, timelines
 from backfill_assets.sandbox.ids import Numbers
 from backfill_assets.sandbox.table import Build, Table
 from backfill_assets.sandbox.world import World
@@ -32,11 +32,8 @@ def add_tables(world: World, tenant: str, *, seed: int, scale: int, since: datet
     """Give a tenant its ConnectWise tables."""
     per_day = RECORDS_A_DAY * scale * TENANT_SHARES.get(tenant, 0.2)
     key = f"{seed}/{scale}/{SERVICE}/{tenant}"
-    timelines = {
-        table: Timeline(f"{key}/{table}", per_day=per_day * share, since=since, until=until)
-        for table, share in records.SHARES.items()
-    }
-    made = records.Records(key, timelines)
+    lines = timelines(key, records.SHARES, per_day=per_day, since=since, until=until)
+    made = records.Records(key, lines)
     builds: dict[str, Build] = {
         records.TICKETS: made.ticket,
         records.TIME_ENTRIES: made.time_entry,
@@ -44,4 +41,4 @@ def add_tables(world: World, tenant: str, *, seed: int, scale: int, since: datet
         records.CONTACTS: made.contact,
     }
     table = partial(Table, stamp=records.stamp, cache=world.cache, ids=Numbers())
-    world.add(SERVICE, tenant, {name: table(timelines[name], build=build) for name, build in builds.items()})
+    world.add(SERVICE, tenant, {name: table(lines[name], build=build) for name, build in builds.items()})

@@ -6,7 +6,7 @@ Here belongs who and how much. How the tables are asked for belongs to `api.py`.
 from datetime import datetime
 from functools import partial
 
-from backfill_assets.sandbox.dataset import TENANT_SHARES, Timeline
+from backfill_assets.sandbox.dataset import TENANT_SHARES, timelines
 from backfill_assets.sandbox.salesforce.records import SHARES, Records
 from backfill_assets.sandbox.salesforce.schema import ACCOUNT, CASE, CONTACT, LEAD, OBJECTS, OPPORTUNITY
 from backfill_assets.sandbox.table import Build, Table, Tombstones
@@ -31,11 +31,8 @@ def add_tables(world: World, tenant: str, *, seed: int, scale: int, since: datet
     """Give a tenant its Salesforce objects."""
     per_day = RECORDS_A_DAY * scale * TENANT_SHARES.get(tenant, 0.2)
     key = f"{seed}/{scale}/{SERVICE}/{tenant}"
-    timelines = {
-        name: Timeline(f"{key}/{name}", per_day=per_day * share, since=since, until=until)
-        for name, share in SHARES.items()
-    }
-    made = Records(key, timelines)
+    lines = timelines(key, SHARES, per_day=per_day, since=since, until=until)
+    made = Records(key, lines)
     builds: dict[str, Build] = {
         ACCOUNT: made.account,
         CONTACT: made.contact,
@@ -45,7 +42,7 @@ def add_tables(world: World, tenant: str, *, seed: int, scale: int, since: datet
     }
     tables = {
         name: Table(
-            timelines[name],
+            lines[name],
             build=build,
             stamp=partial(made.stamp, name),
             cache=world.cache,

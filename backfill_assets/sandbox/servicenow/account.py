@@ -6,7 +6,7 @@ Here belongs who and how much. How the tables are asked for belongs to `api.py`.
 from datetime import datetime
 from functools import partial
 
-from backfill_assets.sandbox.dataset import TENANT_SHARES, Timeline
+from backfill_assets.sandbox.dataset import TENANT_SHARES, timelines
 from backfill_assets.sandbox.servicenow import records
 from backfill_assets.sandbox.table import Build, Table
 from backfill_assets.sandbox.world import World
@@ -25,11 +25,8 @@ def add_tables(world: World, tenant: str, *, seed: int, scale: int, since: datet
     """Give a tenant its ServiceNow tables."""
     per_day = RECORDS_A_DAY * scale * TENANT_SHARES.get(tenant, 0.2)
     key = f"{seed}/{scale}/{SERVICE}/{tenant}"
-    timelines = {
-        table: Timeline(f"{key}/{table}", per_day=per_day * share, since=since, until=until)
-        for table, share in records.SHARES.items()
-    }
-    made = records.Records(key, timelines)
+    lines = timelines(key, records.SHARES, per_day=per_day, since=since, until=until)
+    made = records.Records(key, lines)
     builds: dict[str, Build] = {
         records.INCIDENT: made.incident,
         records.CHANGE: made.change_request,
@@ -40,7 +37,7 @@ def add_tables(world: World, tenant: str, *, seed: int, scale: int, since: datet
     }
     tables = {
         name: Table(
-            timelines[name],
+            lines[name],
             build=build,
             stamp=partial(made.stamp, name),
             cache=world.cache,
