@@ -13,8 +13,6 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from backfill_assets.adapters.rest.paging import field_at
-
 TOKEN = "helpdesk-secret-token"
 
 Answer = tuple[int, Any]
@@ -22,7 +20,7 @@ Answer = tuple[int, Any]
 
 @dataclass(kw_only=True)
 class Helpdesk:
-    """The account: its tables, each with the path at which a record says when it was updated."""
+    """The account: its tables, whose records say in `version_field` when they were updated."""
 
     tables: dict[str, list[dict[str, Any]]]
     version_field: str = "updated_at"
@@ -49,7 +47,7 @@ class Helpdesk:
         # A bound is named after the field, such as `updated_from`.
         bounds = {field.rsplit("_", 1)[-1]: text for field, text in query.items()}
         start, end = (datetime.fromisoformat(bounds[side]) for side in ("from", "before"))
-        found = [r for r in self.tables[name] if start <= datetime.fromisoformat(field_at(r, self.version_field)) < end]
+        found = [r for r in self.tables[name] if start <= datetime.fromisoformat(r[self.version_field]) < end]
         return sorted(found, key=lambda record: record["id"] * (-1 if self.is_backwards else 1))
 
     def _page(self, found: Sequence[dict[str, Any]], query: Mapping[str, str]) -> Mapping[str, Any]:
