@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from backfill_assets_tests.adapters.aws.server import Aws
+
+
+# How long an example takes is the machine's business: its first one loads libraries, and others run beside it.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ class TableBackfill:
                     return
 
     def _fill_with_tries(self, chunk: Chunk, target: ChunkTarget) -> list[WindowDone]:
-        failures = 0
+        failures, went_around = 0, False
         while True:
             try:
                 return self._fill_chunk(chunk, target)
@@ -131,25 +131,34 @@ class TableBackfill:
                 raise
             except (TransientError, PermanentError) as error:
                 failures += 1
-                if done := self._fill_otherwise(chunk, target, error):
-                    return done
+                if self._is_worth_going_around(chunk, error) and not went_around:
+                    went_around = True
+                    if done := self._fill_around(chunk, target):
+                        return done
                 if isinstance(error, PermanentError) or not CHUNK_TRIES.may_try_again(failures):
                     raise
                 self.sleep(self._pause(failures, error))
 
-    def _fill_otherwise(self, chunk: Chunk, target: ChunkTarget, error: BackfillError) -> list[WindowDone]:
-        """What can be done about a failure that is not the source's being away: a smaller chunk, a way around."""
+    def _is_worth_going_around(self, chunk: Chunk, error: BackfillError) -> bool:
+        """Whether a record that cannot be sent may be the cause, which needs a source that is well otherwise.
+
+        Raises `_CutSmaller` where a smaller chunk tells more.
+        """
         if isinstance(error, TransientError) and not self._source_works():
-            return []
+            return False
         if len(chunk.windows) > 1:
             raise _CutSmaller from error
-        if not isinstance(error, MAY_FOLLOW_A_RECORD) or isinstance(error, ConditionIgnored):
-            return []
+        return isinstance(error, MAY_FOLLOW_A_RECORD) and not isinstance(error, ConditionIgnored)
+
+    def _fill_around(self, chunk: Chunk, target: ChunkTarget) -> list[WindowDone]:
         try:
             return self._fill_chunk(chunk, target, around=True)
         except HOPELESS:
             raise
         except (TransientError, PermanentError):
+            # The breaker counts failures in a row, and hears here that the source is well: one bad window must not
+            # keep all that ask this source waiting.
+            self._source_works()
             return []
 
     def _pause(self, failures: int, error: BackfillError) -> float:

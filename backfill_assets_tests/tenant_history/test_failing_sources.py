@@ -191,3 +191,34 @@ def test_each_failed_question_about_a_record_is_followed_by_a_check_so_that_no_b
     done(world.fill(weeks(1, 1)))
     failed = [ids for ids in source.fetched if 70 in ids]
     assert source.checks == len(failed) + 1  # and one for the chunk
+
+
+@pytest.mark.parametrize("error", [DOWN, TimedOut("it took too long")])
+def test_a_window_that_cannot_be_read_at_all_opens_no_breaker_for_the_others(
+    world: World, error: BackfillError
+) -> None:
+    """A request is tried four times, and five failures in a row open the breaker."""
+
+    class Counting(MemorySource):
+        in_a_row = longest = 0
+
+        def check(self) -> str:
+            self.in_a_row = 0
+            return super().check()
+
+        def _serve(self, table: TableSpec, request: Any) -> list[Record]:
+            try:
+                found = super()._serve(table, request)
+            except TransientError:
+                self.in_a_row += 4
+                self.longest = max(self.longest, self.in_a_row)
+                raise
+            self.in_a_row = 0
+            return found
+
+    world.add("acme")
+    source = world.sources["acme"] = Counting({TICKETS.name: tickets_in(1, 2, 3), NOTES.name: []})
+    source.fail(TICKETS.name, week(2).start, week(2).end, error)
+    outcomes = world.fill(weeks(1, 3), days=7)
+    assert [isinstance(outcome, WindowDone) for outcome in outcomes] == [True, False, True]
+    assert source.longest == 4
