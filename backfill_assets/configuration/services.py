@@ -24,6 +24,7 @@ from backfill_assets.configuration.files import (
     refuse_unknown,
 )
 from backfill_assets.configuration.values import Column, Flag, MaybeCount, MaybeDay, MaybeGrain, MaybeText, MaybeWhole
+from backfill_assets.core.retries import DEFAULT_POLICY
 from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.errors import ConfigurationError
 
@@ -113,6 +114,16 @@ def page_problem(setting: str, spec: ServiceSpec) -> Iterator[str]:
     if spec.page_size > spec.max_page_size:
         yield (
             f"{setting} ({spec.page_size}) is more than {spec.name} sends in a page; write {spec.max_page_size} or less"
+        )
+
+
+def breaker_problem(setting: str, spec: ServiceSpec) -> Iterator[str]:
+    """A sentence where this number of failures, set by `setting`, is one that a single bad record reaches."""
+    tries = DEFAULT_POLICY.tries
+    if spec.breaker_failures <= tries:
+        yield (
+            f"{setting} ({spec.breaker_failures}) must be more than {tries}: a request alone is tried so often, and one "
+            f"bad record would keep everybody from asking {spec.name}"
         )
 
 
@@ -211,6 +222,7 @@ def _contradictions(spec: ServiceSpec, section: ServiceSection, services: Servic
     else:
         yield from lookback_problem(f"{where}.{services.lookback_key}", merged, services, today)
     yield from page_problem(f"{where}.page_size", merged)
+    yield from breaker_problem(f"{where}.breaker_failures", merged)
     if not merged.tables:
         yield f"{where}.tables leaves no table to read; set enabled: false for the service of each tenant instead"
     yield from _table_contradictions(spec, section, f"{where}.tables")

@@ -25,6 +25,7 @@ from backfill_assets.configuration.files import (
 from backfill_assets.configuration.services import (
     SERVICES_FILE,
     Services,
+    breaker_problem,
     lookback_problem,
     page_problem,
     unknown_service,
@@ -115,6 +116,8 @@ def tenant_spec(
         problems.add(*lookback_problem(setting, wanted, services, today))
     if wanted.page_size != spec.page_size:
         problems.add(*page_problem(f"{where}.page_size", wanted))
+    if wanted.breaker_failures != spec.breaker_failures:
+        problems.add(*breaker_problem(f"{where}.breaker_failures", wanted))
     with problems.collected():
         return _with_tables(wanted, section.tables, where)
     return wanted

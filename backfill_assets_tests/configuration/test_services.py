@@ -103,6 +103,13 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
     [
         ({"page_size": 10**7}, "page_size must be a positive whole number of at most 1000000, not 10000000"),
         ({"page_size": 1001}, "page_size (1001) is more than desk sends in a page; write 1000 or less"),
+        (
+            {"breaker_failures": 4},
+            (
+                "breaker_failures (4) must be more than 4: a request alone is tried so often, and one bad record would "
+                "keep everybody from asking desk"
+            ),
+        ),
         ({"history_start": "0001-01-02"}, "history_start must be a date from 1970-01-01 on, not '0001-01-02'"),
         ({"history_start": "1969-12-31"}, "history_start must be a date from 1970-01-01 on, not '1969-12-31'"),
         (
