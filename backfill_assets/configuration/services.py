@@ -122,8 +122,8 @@ def breaker_problem(setting: str, spec: ServiceSpec) -> Iterator[str]:
     tries = DEFAULT_POLICY.tries
     if spec.breaker_failures <= tries:
         yield (
-            f"{setting} ({spec.breaker_failures}) must be more than {tries}: a request alone is tried so often, and one "
-            f"bad record would keep everybody from asking {spec.name}"
+            f"{setting} ({spec.breaker_failures}) must be more than {tries}: a request alone is tried so often, and "
+            f"one bad record would keep everybody from asking {spec.name}"
         )
 
 
