@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from backfill_assets.cli.command import PORT, BackfillCommand, Output
+from backfill_assets.errors import UsageError
 
 
 @click.command(cls=BackfillCommand)
@@ -33,17 +34,22 @@ def sandbox(output: Output, /, *, port: int, until: str | None, **size: Any) -> 
 @click.option("--home", default=".demo", show_default=True, type=click.Path(path_type=Path), help="Where all lies.")
 @click.option("--scale", default=1, show_default=True, type=click.IntRange(min=1), help="Multiplies the records.")
 @click.option("--lookback-days", type=click.IntRange(min=1), help="A shorter history. Default: each service's own.")
+@click.option("--service", multiple=True, help="Only this service, for example connectwise. Default: all of them.")
 @click.option("--remove", is_flag=True, help="Delete what an earlier demo left, and do no more.")
 @click.pass_context
-def demo(ctx: click.Context, /, *, home: Path, port: int, once: bool, remove: bool, **size: Any) -> None:
+def demo(
+    ctx: click.Context, /, *, home: Path, port: int, once: bool, remove: bool, service: tuple[str, ...], **size: Any
+) -> None:
     """Run everything on this machine: databases, stand-in services, Dagster, and the backfill of what is new."""
+    from backfill_assets.sandbox.accounts import ACCOUNTS
     from backfill_assets.sandbox.demo import Demo
     from backfill_assets.sandbox.stack import Stack
 
     if remove:
         Stack(home=home.absolute(), port=port).remove()
         return
-    demo = Demo(
-        home=home.absolute(), port=port, output=ctx.obj, scale=size["scale"] or 1, lookback_days=size["lookback_days"]
-    )
+    unknown = [name for name in service if name not in ACCOUNTS]
+    if unknown:
+        raise UsageError(f"the sandbox has no service {unknown[0]!r}; it has {', '.join(ACCOUNTS)}")
+    demo = Demo(home=home.absolute(), port=port, output=ctx.obj, services=service or tuple(ACCOUNTS), **size)
     ctx.exit(demo.run(once=once))

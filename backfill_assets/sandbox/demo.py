@@ -19,6 +19,7 @@ from backfill_assets.cli.command import Output
 from backfill_assets.cli.progress import RECOVERY_SECONDS, bars
 from backfill_assets.errors import BackfillError, PermanentError
 from backfill_assets.following import Backfill
+from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings, publish
@@ -78,6 +79,7 @@ class Demo:
     port: int
     scale: int
     lookback_days: int | None
+    services: tuple[str, ...] = tuple(ACCOUNTS)
     output: Output
 
     def run(self, *, once: bool) -> int:
@@ -88,6 +90,7 @@ class Demo:
             port=self.port,
             scale=self.scale,
             lookback_days=self.lookback_days,
+            services=self.services,
             say=self.output.remark,
             shield=interrupts.shield,
         )

@@ -17,15 +17,23 @@ from backfill_assets.sandbox.stack import free_port
 DAYS = "60"
 
 
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Started:
     """A demo in a session of its own, its output in a file."""
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
         self._log = home.parent / f"{home.name}.log"
-        command = ["-m", "backfill_assets", "demo", "--home", str(home), "--lookback-days", DAYS, *options]
+        size = ["--lookback-days", DAYS, "--service", "connectwise"]
+        command = ["-m", "backfill_assets", "demo", "--home", str(home), *size, *options]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log, start_new_session=True)
+            # A program inherits what its parent ignores, and who runs tests in the background ignores Ctrl-C.
+            self.process = subprocess.Popen(
+                [sys.executable, *command], stdout=log, stderr=log, start_new_session=True, preexec_fn=_hear_ctrl_c
+            )
 
     @property
     def output(self) -> str:
