@@ -19,8 +19,6 @@ from backfill_assets.errors import BackfillError, UsageError
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 PORT = click.IntRange(1, 65535)
 LONGEST_REASON = 300
-PIPED_WIDTH = 132
-"""Columns of a table that goes to a file or another program, which have no width of their own."""
 OUR_LOGGERS = ("backfill_assets", "httpx")
 
 
@@ -40,7 +38,7 @@ class Output:
         if self.as_json:
             click.echo(json.dumps(rows, default=str, ensure_ascii=False))
         else:
-            Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+            Console().print(table)
 
     def remark(self, text: str) -> None:
         """Say something beside the facts; not with `-q`."""

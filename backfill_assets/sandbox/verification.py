@@ -62,7 +62,10 @@ class Report:
     def table(self) -> Table:
         """The report as a table for a terminal."""
         names = ("tenant", "service", "table", "source", "lake", "missing", "unknown", "doubled")
-        table = Table(*names, title="source against lake")
+        table = Table(title="source against lake")
+        for name in names:
+            # Folded, not cut: which table it is must be legible on a narrow terminal.
+            table.add_column(name, overflow="fold")
         for row in self.compared:
             table.add_row(*(str(getattr(row, name)) for name in names), style="" if row.is_equal else "bold red")
         return table
