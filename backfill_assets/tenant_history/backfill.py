@@ -111,6 +111,8 @@ class TableBackfill:
                 began = perf_counter()
                 done = self._fill_with_tries(chunk, target)
                 chunks.finished(chunk, rows=sum(w.rows for w in done), seconds=perf_counter() - began)
+                # Else what a chunk took would stay with the process, and a long run would seem to grow.
+                pa.default_memory_pool().release_unused()
                 yield from done
             except _CutSmaller:
                 chunks.give_back(chunk)
