@@ -15,7 +15,9 @@ from backfill_assets.adapters.lake.opening import open_storage
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.registry import Access, connectors
 from backfill_assets.adapters.state.database import StateDatabase
+from backfill_assets.core.certificates import CertificateLedger
 from backfill_assets.core.dead_letters import DeadLetterLedger
+from backfill_assets.core.handoff import HandoffLedger
 from backfill_assets.core.pacing import OpenBreaker, Pace, Pacer, Unpaced
 from backfill_assets.core.source import RecordSource
 from backfill_assets.core.switches import SwitchLedger
@@ -38,6 +40,8 @@ class Wiring:
     lake: RawLake
     dead_letters: DeadLetterLedger
     switches: SwitchLedger
+    certificates: CertificateLedger
+    handoffs: HandoffLedger
     lock: Callable[[str], AbstractContextManager[None]]
     connect: Connect
     probe: Connect
@@ -100,6 +104,8 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             lake=RawLake(open_storage(settings.lake_root, endpoint_url=settings.s3_endpoint_url), lock=state.lock),
             dead_letters=state.dead_letters,
             switches=state.switches,
+            certificates=state.certificates,
+            handoffs=state.handoffs,
             lock=state.lock,
             connect=partial(_connect_paced, state),
             probe=connect,

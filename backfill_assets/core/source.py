@@ -71,8 +71,10 @@ class ServiceSpec:
     `max_page_size` is the service's own bound, which no setting can move. Chunks start at `chunk_size_days` and shrink
     past `chunk_target_rows` or `chunk_target_seconds`. After `breaker_failures` failures in a row nobody asks the
     service for `breaker_pause_seconds`. A read of more than `bulk_above_rows` goes through the service's bulk
-    interface, where it has one. `address_field` is the credential field that holds no secret but the service's address.
-    The credential fields in `optional_together` may be absent, but only all of them.
+    interface, where it has one. Incremental sync runs at every `sync_frequency` (`15min`, `hourly`, `daily` or a cron
+    expression) and reads again what the one before may have seen too early, by `overlap_minutes`. `address_field` is
+    the credential field that holds no secret but the service's address. The credential fields in `optional_together`
+    may be absent, but only all of them.
     """
 
     name: str
@@ -90,6 +92,8 @@ class ServiceSpec:
     breaker_failures: int = 5
     breaker_pause_seconds: int = 30
     bulk_above_rows: int | None = None
+    sync_frequency: str = "hourly"
+    overlap_minutes: int = 15
     page_size: int = 1000
     max_page_size: int = 1000
     grain: Grain = Grain.WEEKLY

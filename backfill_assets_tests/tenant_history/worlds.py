@@ -13,8 +13,10 @@ from typing import Any
 from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.memory import MemorySource
+from backfill_assets.core.certificates import MemoryCertificates
 from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.dead_letters import MemoryDeadLetters
+from backfill_assets.core.handoff import MemoryHandoffs
 from backfill_assets.core.source import ColumnType, Record, RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.switches import MemorySwitches
 from backfill_assets.core.windows import Window, midnight
@@ -104,6 +106,8 @@ class World:
     now: datetime = NOW
     dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     switches: MemorySwitches = field(default_factory=MemorySwitches)
+    certificates: MemoryCertificates = field(default_factory=MemoryCertificates)
+    handoffs: MemoryHandoffs = field(default_factory=MemoryHandoffs)
     accounts: dict[str, TenantService] = field(default_factory=dict)
     opened: list[RecordSource] = field(default_factory=list)
     mutex: Any = field(default_factory=Lock)
@@ -134,6 +138,8 @@ class World:
             lake=self.lake,
             dead_letters=self.dead_letters,
             switches=self.switches,
+            certificates=self.certificates,
+            handoffs=self.handoffs,
             lock=lambda name: self.mutex,
             connect=self._connect,
             probe=self._connect,

@@ -12,6 +12,7 @@ from typing import Self
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
+from backfill_assets.adapters.state.certificates import SqlCertificates
 from backfill_assets.adapters.state.connecting import (
     SECONDS_TO_LOOK,
     engine_for,
@@ -23,6 +24,7 @@ from backfill_assets.adapters.state.connecting import (
     told_as_configuration,
 )
 from backfill_assets.adapters.state.dead_letters import SqlDeadLetters
+from backfill_assets.adapters.state.handoffs import SqlHandoffs
 from backfill_assets.adapters.state.locks import Locks
 from backfill_assets.adapters.state.pacing import SqlPaces
 from backfill_assets.adapters.state.switches import SqlSwitches
@@ -41,6 +43,8 @@ class StateDatabase:
         self.dead_letters = SqlDeadLetters(engine)
         self._paces = SqlPaces(engine)
         self.switches = SqlSwitches(engine)
+        self.certificates = SqlCertificates(engine)
+        self.handoffs = SqlHandoffs(engine)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 SCHEMA = "backfill"
 """PostgreSQL schema of all our tables; SQLite has none and leaves it out."""
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The revision this code works with: the newest one in `migrations`."""
 
 VERSION_TABLE = "alembic_version"
@@ -133,4 +133,34 @@ PACES = Table(
     Column("opened_at", UtcDateTime),
     Column("open_until", UtcDateTime),
     Column("trial_until", UtcDateTime),
+)
+
+CERTIFICATES = Table(
+    "certificates",
+    METADATA,
+    _text("tenant", primary_key=True),
+    _text("service", primary_key=True),
+    _text("table_name", primary_key=True),
+    _text("window_key", primary_key=True),
+    Column("source_rows", BigInteger, nullable=False),
+    Column("rows_rejected", BigInteger, nullable=False),
+    Column("stored_rows", BigInteger, nullable=False),
+    Column("stored_ids", BigInteger, nullable=False),
+    Column("identity_digest", String(64), nullable=False),
+    Column("content_digest", String(64), nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("taken_at", UtcDateTime, nullable=False),
+    Column("is_settled", Boolean, nullable=False),
+    _text("code_version"),
+    Index("certificates_table", "service", "table_name"),
+)
+
+HANDOFFS = Table(
+    "handoffs",
+    METADATA,
+    _text("tenant", primary_key=True),
+    _text("service", primary_key=True),
+    _text("table_name", primary_key=True),
+    Column("history_from", UtcDateTime, nullable=False),
+    Column("first_request_at", UtcDateTime),
 )
