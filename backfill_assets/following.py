@@ -58,6 +58,26 @@ def has_succeeded(backfill: PartitionBackfill) -> bool:
     return backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED)
 
 
+def targeted(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> frozenset[str]:
+    """The partitions of an asset that the backfill of this run was launched for; none where it belongs to none."""
+    backfill_id = run.tags.get(BACKFILL_ID_TAG)
+    backfill = instance.get_backfill(backfill_id) if backfill_id else None
+    if backfill is None or backfill.asset_backfill_data is None:
+        return frozenset()
+    subsets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
+    return frozenset(subsets[asset].get_partition_keys()) if asset in subsets else frozenset()
+
+
+def unfinished(backfill: Backfill, graph: Graph, instance: DagsterInstance) -> frozenset[AssetKeyPartitionKey]:
+    """The partitions of a backfill that are neither done nor given up, as its daemon last saw it."""
+    if has_ended(backfill):
+        return frozenset()
+    with partition_loading_context(dynamic_partitions_store=instance):
+        told = backfill.get_asset_backfill_data(graph)
+        left = told.target_subset - told.materialized_subset - told.failed_and_downstream_subset
+        return frozenset(left.iterate_asset_partitions())
+
+
 def is_daemon_alive(instance: DagsterInstance) -> bool:
     """Whether the daemon that carries out backfills has been heard of lately."""
     # Deferred: only the command line asks, and the daemon's own code is half a second to import.

@@ -7,6 +7,7 @@ adapters, what is done with them to the domains.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import dagster as dg
@@ -26,6 +27,11 @@ from backfill_assets.errors import UsageError
 from backfill_assets.settings import Settings, TenantService, load_settings
 
 Connect = Callable[[TenantService], RecordSource]
+PublishWatermark = Callable[[str, str, datetime], None]
+
+
+def _tell_nobody(_tenant: str, _table: str, _watermark: datetime) -> None:
+    """Where tenants come from a file, no other program asks for watermarks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +39,8 @@ class Wiring:
     """The parts, put together; tests put their own in.
 
     `connect` opens a source for reading, `probe` one that only tells within seconds whether the connection works.
-    `breakers` are the services that nobody asks at the moment.
+    `breakers` are the services that nobody asks at the moment. `publish_watermark` tells other programs from when on a
+    (tenant, table) has to be read by them.
     """
 
     settings: Settings
@@ -46,6 +53,7 @@ class Wiring:
     connect: Connect
     probe: Connect
     breakers: Callable[[], Sequence[OpenBreaker]] = tuple
+    publish_watermark: PublishWatermark = _tell_nobody
     clock: Clock = utc_now
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
@@ -110,7 +118,17 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             connect=partial(_connect_paced, state),
             probe=connect,
             breakers=state.breakers,
+            publish_watermark=_publisher(settings),
         )
+
+
+def _publisher(settings: Settings) -> PublishWatermark:
+    """Watermarks go where the tenants come from, for programs that know them from there."""
+    if settings.tenant_source != "dynamodb":
+        return _tell_nobody
+    from backfill_assets.adapters.aws.last_updated import LastUpdated
+
+    return LastUpdated(settings.last_updated_table).publish
 
 
 @dg.resource(description="Lake, state database and sources, as the settings say.")

@@ -26,9 +26,11 @@ from backfill_assets.configuration.credentials import (
 )
 from backfill_assets.configuration.directory import (
     DEFAULT_TABLE,
+    LAST_UPDATED_TABLE,
     TENANT_SERVICES_TABLE,
     Listing,
     TenantDirectory,
+    last_updated_table,
     open_directory,
 )
 from backfill_assets.configuration.files import Problems
@@ -126,6 +128,10 @@ class Settings(BaseSettings):
     tenants_file: MaybeFile = Field(None, validation_alias=TENANTS_FILE)
     tenant_source: TenantSource = Field("file", validation_alias=TENANT_SOURCE)
     tenant_services_table: TableName = Field(DEFAULT_TABLE, validation_alias=TENANT_SERVICES_TABLE)
+    last_updated_table: TableName = Field(
+        default_factory=lambda known: last_updated_table(known["tenant_services_table"]),
+        validation_alias=LAST_UPDATED_TABLE,
+    )
     tenant_environment: MaybeEnvironment = Field(None, validation_alias=TENANT_ENVIRONMENT)
 
     # Derived from the files; in no dump and no text, because tenants hold credentials and services are long.

@@ -15,6 +15,8 @@ from backfill_assets.core.source import ServiceSpec
 
 TENANT_SERVICES_TABLE = "BACKFILL_TENANT_SERVICES_TABLE"
 DEFAULT_TABLE = "TenantServices"
+LAST_UPDATED_TABLE = "BACKFILL_LAST_UPDATED_TABLE"
+DEFAULT_LAST_UPDATED = "LastUpdated"
 
 Account = tuple[str, str]
 """A tenant and a service of theirs."""
@@ -89,3 +91,9 @@ def open_directory(
     from backfill_assets.configuration.dynamodb import DynamoDirectory  # boto3 is loaded by those only who need it
 
     return DynamoDirectory(table=table, environment=environment, builtin=builtin)
+
+
+def last_updated_table(tenant_services: str) -> str:
+    """The table of watermarks beside a table of tenants: `TenantServices-prod` has `LastUpdated-prod`."""
+    before, dash, environment = tenant_services.partition("-")
+    return f"{DEFAULT_LAST_UPDATED}{dash}{environment}" if before == DEFAULT_TABLE else DEFAULT_LAST_UPDATED

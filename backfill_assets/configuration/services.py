@@ -23,7 +23,16 @@ from backfill_assets.configuration.files import (
     read_document,
     refuse_unknown,
 )
-from backfill_assets.configuration.values import Column, Flag, MaybeCount, MaybeDay, MaybeGrain, MaybeText, MaybeWhole
+from backfill_assets.configuration.values import (
+    Column,
+    Flag,
+    MaybeCount,
+    MaybeDay,
+    MaybeFrequency,
+    MaybeGrain,
+    MaybeText,
+    MaybeWhole,
+)
 from backfill_assets.core.retries import DEFAULT_POLICY
 from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.errors import ConfigurationError
@@ -57,6 +66,8 @@ class ServiceSection(Section):
     breaker_failures: MaybeCount = None
     breaker_pause_seconds: MaybeCount = None
     bulk_above_rows: MaybeCount = None
+    sync_frequency: MaybeFrequency = None
+    overlap_minutes: MaybeCount = None
     page_size: MaybeCount = None
     tables: dict[str, TableSection] = Field(default_factory=dict)
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator
 
+from backfill_assets.core.frequency import cron_of
 from backfill_assets.core.source import ColumnType, Grain
 
 _MOST = 1_000_000
@@ -91,6 +92,11 @@ def _grain(value: object) -> StrEnum:
     return _one_of(Grain, value)
 
 
+def _frequency(value: object) -> str:
+    cron_of(text := _text(value))
+    return text
+
+
 def _column_type(value: object) -> StrEnum:
     return _one_of(ColumnType, value)
 
@@ -107,3 +113,4 @@ MaybeTexts = Annotated[tuple[str, ...] | None, BeforeValidator(_texts)]
 MaybeTableNames = Annotated[tuple[str, ...] | None, BeforeValidator(_table_names)]
 MaybeDay = Annotated[date | None, BeforeValidator(_day)]
 MaybeGrain = Annotated[Grain | None, BeforeValidator(_grain)]
+MaybeFrequency = Annotated[str | None, BeforeValidator(_frequency)]

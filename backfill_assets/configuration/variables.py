@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from backfill_assets.configuration.directory import TENANT_SERVICES_TABLE
+from backfill_assets.configuration.directory import LAST_UPDATED_TABLE, TENANT_SERVICES_TABLE
 from backfill_assets.configuration.tenants import TENANTS_FILE
 
 S3 = "s3://"
@@ -36,7 +36,7 @@ def contradictions(said: Mapping[str, str]) -> Iterator[str]:
     is_remote = said.get(TENANT_SOURCE) == "dynamodb"
     if is_remote and TENANTS_FILE in said:
         yield f"{TENANT_SOURCE} is dynamodb, but {TENANTS_FILE} names a file; unset one of them"
-    for name in (TENANT_SERVICES_TABLE, TENANT_ENVIRONMENT):
+    for name in (TENANT_SERVICES_TABLE, LAST_UPDATED_TABLE, TENANT_ENVIRONMENT):
         if not is_remote and name in said:
             yield f"{name} is set, but {TENANT_SOURCE} is not dynamodb; unset {name}, or set {TENANT_SOURCE}"
 

@@ -14,10 +14,11 @@ from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError, UsageError
-from backfill_assets.following import materialised_before
+from backfill_assets.following import materialised_before, targeted
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed
+from backfill_assets.tenant_history.handing_over import HandingOver
 from backfill_assets.tenant_history.partitions import asset_key, by_tenant, partition_key, tenant_windows
 from backfill_assets.tenant_history.plan import windows_per_run
 
@@ -49,7 +50,9 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
         context: AssetExecutionContext, config: ChunkConfig, wiring: dg.ResourceParam[Wiring]
     ) -> Iterator[Any]:
         wanted = set(context.partition_keys) - materialised_before(context.instance, context.run, key)
-        filling = TableRun(run=context.run, wiring=wiring, spec=spec, table=table, config=config)
+        filling = TableRun(
+            run=context.run, instance=context.instance, wiring=wiring, spec=spec, table=table, config=config
+        )
         failed = []
         for tenant, windows in by_tenant(spec, sorted(wanted)).items():
             for outcome in filling.outcomes(tenant, windows):
@@ -87,6 +90,7 @@ class TableRun:
     """One run's work on one table, for whichever tenants it covers."""
 
     run: dg.DagsterRun
+    instance: dg.DagsterInstance
     wiring: Wiring
     spec: ServiceSpec
     table: TableSpec
@@ -101,9 +105,24 @@ class TableRun:
             yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
             return
         try:
-            yield from self._backfill(tenant, source).fill(windows, self._target(service.spec))
+            yield from self._handed_over(tenant, windows, self._backfill(tenant, source), self._target(service.spec))
         finally:
             source.close()
+
+    def _handed_over(
+        self, tenant: str, windows: Sequence[Window], backfill: TableBackfill, target: ChunkTarget
+    ) -> Iterator[Outcome]:
+        hand_over = handing_over(self.wiring, tenant, self.spec, self.table)
+        hand_over.asked_for(self._asked_for(tenant, windows, hand_over))
+        return hand_over.fill(backfill, windows, target)
+
+    def _asked_for(self, tenant: str, windows: Sequence[Window], hand_over: HandingOver) -> Sequence[Window]:
+        """All windows of the tenant that the run's backfill is for, where those of the run go beyond what is known."""
+        known = hand_over.history_from
+        if known is not None and known <= min(windows).start:
+            return windows
+        wanted = targeted(self.instance, self.run, asset_key(self.spec.name, self.table))
+        return by_tenant(self.spec, wanted).get(tenant, windows)
 
     def _target(self, spec: ServiceSpec) -> ChunkTarget:
         return ChunkTarget(
@@ -129,6 +148,18 @@ class TableRun:
             job_id=self.run.tags.get("dagster/backfill", self.run.run_id),
             run_id=self.run.run_id,
         )
+
+
+def handing_over(wiring: Wiring, tenant: str, spec: ServiceSpec, table: TableSpec) -> HandingOver:
+    """The hand-off of one tenant's table, put together."""
+    return HandingOver(
+        tenant=tenant,
+        spec=spec,
+        table=table,
+        handoffs=wiring.handoffs,
+        certificates=wiring.certificates,
+        publish=wiring.publish_watermark,
+    )
 
 
 def table_backfill(

@@ -1,12 +1,16 @@
-"""What runs by itself: the sensor that spots tenant services whose history is missing."""
+"""What runs by itself: the sensor that spots tenant services whose history is missing, and each service's sync."""
 
 import dagster as dg
 from dagster import _check as check
 
+from backfill_assets.core.frequency import cron_of
+from backfill_assets.core.source import ServiceSpec
 from backfill_assets.launching import Launched
 from backfill_assets.resources import open_wiring
 from backfill_assets.settings import load_settings
 from backfill_assets.tenant_history.onboarding import Started, onboard
+from backfill_assets.tenant_history.partitions import asset_key
+from backfill_assets.tenant_history.sync import Synced, sync
 
 
 @dg.sensor(
@@ -35,3 +39,35 @@ def _tell(started: Started) -> str:
         case Launched(backfill_id=backfill_id):
             return f"{name}: backfill {backfill_id} is already under way"
     return f"{name}: not launched: {started.problem}"
+
+
+def sync_schedule(spec: ServiceSpec) -> dg.ScheduleDefinition:
+    """The schedule that reads the newest windows of a service again, for all tenants whose history has begun."""
+
+    @dg.schedule(
+        name=f"{spec.name}_sync",
+        cron_schedule=cron_of(spec.sync_frequency),
+        target=[asset_key(spec.name, table) for table in spec.tables],
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Launches one small backfill of what is new at {spec.name}, of every tenant whose history began.",
+    )
+    def launch_sync(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
+        graph = check.not_none(context.repository_def).asset_graph
+        with open_wiring(load_settings()) as wiring:
+            synced = sync(wiring, context.instance, graph, spec.name, requested_by=f"schedule {spec.name}_sync")
+        for remark in synced.remarks:
+            context.log.info(remark)
+        return dg.SkipReason(_tell_sync(synced))
+
+    return launch_sync
+
+
+def _tell_sync(synced: Synced) -> str:
+    match synced.launched:
+        case Launched(backfill_id=backfill_id, is_new=True):
+            told = f"launched backfill {backfill_id} of {len(synced.tenants)} tenants"
+        case Launched(backfill_id=backfill_id):
+            told = f"backfill {backfill_id} is already under way"
+        case _:
+            told = "nothing to sync: no tenant's history has begun" if not synced.remarks else "nothing was launched"
+    return "; ".join([told, *synced.remarks])

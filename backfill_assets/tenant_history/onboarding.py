@@ -31,8 +31,9 @@ from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
 from backfill_assets.tenant_history.backfill import DOMAIN
 from backfill_assets.tenant_history.detection import Facts, History, Judgement, Verdict, judge
-from backfill_assets.tenant_history.partitions import asset_key, partition_key, tenant_set
+from backfill_assets.tenant_history.partitions import asset_key, canonical_key, partition_key, tenant_set
 from backfill_assets.tenant_history.plan import HistoryPlan, plan_history, windows_per_run
+from backfill_assets.tenant_history.targets import canonical_targets
 
 SCOPE_TAG = "backfill/scope"
 WHOLE, PART = "whole history", "part of history"
@@ -165,17 +166,27 @@ def launch_history(
     reason: str,
     requested_by: str,
 ) -> Launched:
-    """Make the tenant a partition and launch the plan as one native backfill."""
+    """Make the tenant a partition and launch the plan as one native backfill, canonical tables last.
+
+    Those that would have a hole even when the plan is done are left out.
+    """
     tenant, name = service.tenant, service.spec.name
     instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
+    for table in plan.tables:
+        # Before the first run: sync must not take what that run covers for all of the history.
+        wiring.handoffs.plan(tenant, name, table.name, start=plan.windows[0].start, end=plan.windows[-1].end)
     keys = [partition_key(tenant, window) for window in plan.windows]
+    canonical = canonical_targets(wiring, service, plan.tables, plan.windows).included
     request = BackfillRequest(
         domain=DOMAIN,
         key=f"{DOMAIN}/{tenant}/{name}/{plan.target}",
         title=_title(service, plan),
         reason=reason,
         requested_by=requested_by,
-        partitions={asset_key(name, table): keys for table in plan.tables},
+        partitions={
+            **{asset_key(name, table): keys for table in plan.tables},
+            **{canonical_key(name, table.entity): [encode_key(tenant)] for table in canonical},
+        },
         tags={TENANT_TAG: tenant, SERVICE_TAG: name, SCOPE_TAG: WHOLE if plan.is_whole else PART},
         run_config=_run_config(service, plan),
     )

@@ -32,13 +32,22 @@ def tenant_set(service: str) -> str:
 def tenant_windows(spec: ServiceSpec) -> dg.MultiPartitionsDefinition:
     """Tenants x windows, the window that holds now included."""
     windows = _DEFINITIONS[spec.grain](start_date=calendar_of(spec).first_day.isoformat(), end_offset=1)
-    tenants = dg.DynamicPartitionsDefinition(name=tenant_set(spec.name))
-    return dg.MultiPartitionsDefinition({TENANT: tenants, WINDOW: windows})
+    return dg.MultiPartitionsDefinition({TENANT: tenants(spec.name), WINDOW: windows})
 
 
 def asset_key(service: str, table: TableSpec) -> dg.AssetKey:
     """`<service>/<table>`."""
     return dg.AssetKey([service, table.slug])
+
+
+def canonical_key(service: str, entity: str) -> dg.AssetKey:
+    """`canonical/<service>/<entity>`."""
+    return dg.AssetKey([CANONICAL, service, entity])
+
+
+def tenants(service: str) -> dg.DynamicPartitionsDefinition:
+    """The tenants of a service."""
+    return dg.DynamicPartitionsDefinition(name=tenant_set(service))
 
 
 def service_of(key: dg.AssetKey) -> str:

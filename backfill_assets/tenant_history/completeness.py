@@ -1,0 +1,81 @@
+"""What of a tenant's table is in the lake, told from its certificates: pure, and the same for everyone who asks.
+
+Here belongs which windows are missing, until when there is no gap, and from when on a table has to be read again. Where
+certificates come from belongs to `backfill.py`, what follows from a missing window to who asks.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from backfill_assets.core.certificates import Certificate
+from backfill_assets.core.handoff import Handoff, watermark
+from backfill_assets.core.source import ServiceSpec
+from backfill_assets.core.windows import Calendar, Window
+from backfill_assets.tenant_history.reading import SETTLING
+
+SHOWN_WINDOWS = 3
+A_MOMENT = timedelta(microseconds=1)
+
+
+def expected_windows(handoff: Handoff, calendar: Calendar) -> list[Window]:
+    """Every window from the beginning of the history to the newest reading, oldest first."""
+    until = max(handoff.first_request_at or handoff.history_from, handoff.history_from)
+    return calendar.windows(handoff.history_from, until + A_MOMENT)
+
+
+def missing_windows(handoff: Handoff, calendar: Calendar, certified: Collection[str]) -> list[Window]:
+    """The expected windows that were never read whole, oldest first; `certified` are keys of windows."""
+    return [window for window in expected_windows(handoff, calendar) if window.key not in certified]
+
+
+def gap_free_until(handoff: Handoff, calendar: Calendar, certificates: Iterable[Certificate]) -> datetime:
+    """The end of the newest completed window that has no gap before it, or the start of the history."""
+    completed = {c.window for c in certificates if c.is_settled and not c.is_short}
+    until = handoff.history_from
+    for window in expected_windows(handoff, calendar):
+        if window.key not in completed:
+            break
+        until = window.end
+    return until
+
+
+def watermark_of(
+    handoff: Handoff, spec: ServiceSpec, calendar: Calendar, certs: Iterable[Certificate]
+) -> datetime | None:
+    """Before which every version that the source ever showed us is in the lake; None where nothing was read."""
+    return watermark(handoff, gap_free_until(handoff, calendar, certs), overlap_of(spec))
+
+
+def overlap_of(spec: ServiceSpec) -> timedelta:
+    """By how much a reading goes back behind the first request of the one before.
+
+    At least until a window counts as settled: else its last reading might begin before that.
+    """
+    return max(timedelta(minutes=spec.overlap_minutes), SETTLING)
+
+
+def reads_again_from(handoffs: Iterable[Handoff], spec: ServiceSpec) -> datetime | None:
+    """From when on these tables have to be read again, all of them alike; None where none has been read yet."""
+    moments = [handoff.first_request_at for handoff in handoffs if handoff.first_request_at is not None]
+    return min(moments) - overlap_of(spec) if moments else None
+
+
+def covered_from(done: Iterable[Window], began: datetime) -> datetime | None:
+    """Where the windows begin that lie without a gap before `began`, the one that holds it included.
+
+    None where that one was not read: nothing is known of the newest records then.
+    """
+    edge: datetime | None = None
+    for window in sorted(done, reverse=True):
+        if (edge is None and window.start <= began < window.end) or window.end == edge:
+            edge = window.reads_from
+        elif edge is not None:
+            break
+    return edge
+
+
+def told(windows: Sequence[Window]) -> str:
+    """Windows in words: the first few by their keys, the others by their number."""
+    shown = ", ".join(window.key for window in windows[:SHOWN_WINDOWS])
+    more = len(windows) - SHOWN_WINDOWS
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,66 @@
+"""Which canonical tables a backfill may build: only those whose history has no hole once it is done.
+
+Here belongs the decision, and its reason in words. Which windows are missing belongs to `completeness.py`, building a
+table to `canonical`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from backfill_assets.core.source import TableSpec
+from backfill_assets.core.windows import Window
+from backfill_assets.resources import Wiring
+from backfill_assets.settings import TenantService
+from backfill_assets.tenant_history.canonical.mapping import CanonicalTable, canonical_tables
+from backfill_assets.tenant_history.completeness import missing_windows, told
+from backfill_assets.tenant_history.plan import calendar_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanonicalTargets:
+    """The canonical tables to build, and for each other one why it is withheld."""
+
+    included: Sequence[CanonicalTable]
+    withheld: Mapping[str, str]
+
+
+def canonical_targets(
+    wiring: Wiring, service: TenantService, tables: Iterable[TableSpec], windows: Iterable[Window]
+) -> CanonicalTargets:
+    """What can be built of this tenant's service once these windows of these tables have been read.
+
+    Tables that take nothing from those that are read are left out without a word.
+    """
+    read, coming = {table.name for table in tables}, {window.key for window in windows}
+    included, withheld = [], {}
+    for canonical in canonical_tables(service.spec):
+        sources = [source.table for source in canonical.sources]
+        if read.isdisjoint(table.name for table in sources):
+            continue
+        holes = [hole for table in sources if (hole := _hole(wiring, service, table, coming, read))]
+        if holes:
+            withheld[canonical.entity] = "; ".join(holes)
+        else:
+            included.append(canonical)
+    return CanonicalTargets(included=included, withheld=withheld)
+
+
+def holes_of(wiring: Wiring, service: TenantService, canonical: CanonicalTable) -> str:
+    """What is missing for this canonical table now, in words; empty where nothing is."""
+    tables = (source.table for source in canonical.sources)
+    return "; ".join(hole for table in tables if (hole := _hole(wiring, service, table, frozenset(), frozenset())))
+
+
+def _hole(
+    wiring: Wiring, service: TenantService, table: TableSpec, coming: set[str] | frozenset[str], read: Iterable[str]
+) -> str:
+    name = service.spec.name
+    found = wiring.handoffs.handoffs(service=name, tenant=service.tenant)
+    handoff = next((handoff for handoff in found if handoff.table == table.name), None)
+    if handoff is None:
+        return "" if table.name in read else f"{table.slug} has never been read"
+    certificates = wiring.certificates.certificates(tenant=service.tenant, service=name, table=table.name)
+    known = {certificate.window for certificate in certificates} | (set(coming) if table.name in read else set())
+    # The windows are those of the service, which all tenants share.
+    missing = missing_windows(handoff, calendar_of(wiring.settings.services[name]), known)
+    return f"{table.slug} lacks {told(missing)}" if missing else ""
