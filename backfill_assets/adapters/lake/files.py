@@ -4,6 +4,7 @@ Here belongs the care for the disk; what is in a file belongs to `raw.py`, which
 """
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -63,6 +64,22 @@ def write_draft(path: Path, content: pa.Buffer, *, seen: Signature | None) -> Dr
         file.flush()
         os.fsync(file.fileno())
     return Draft(path=path, draft=draft, seen=seen)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def link_or_copy(path: Path, to: Path) -> None:
+    """Let a new file `to` hold what the file holds now; where the disk can link, nothing is copied."""
+    try:
+        os.link(path, to)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(path, to)
 
 
 def make_folder(folder: Path) -> None:

@@ -15,13 +15,17 @@ import pyarrow as pa
 from backfill_assets.adapters.lake.files import (
     Draft,
     Signature,
+    link_or_copy,
     make_folder,
     refusal,
+    signature,
     signature_of,
     sweep,
+    sync_file,
     sync_folder,
     write_draft,
 )
+from backfill_assets.adapters.lake.scratch import scratch_in
 from backfill_assets.adapters.lake.storage import Stored
 from backfill_assets.errors import PermanentError
 
@@ -68,9 +72,7 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise PermanentError(
-                f"{path} cannot be read ({error.strerror}); give the right to read it, or restore it"
-            ) from error
+            raise _unreadable(path, error) from error
 
     def names(self, folder: str) -> Sequence[str]:
         """See `Storage.names`."""
@@ -103,6 +105,48 @@ class Folder:
             sync_folder(place)
         except OSError as error:
             raise refusal(place, error) from error
+
+    def mark(self, name: str) -> Signature | None:
+        """See `Storage.mark`."""
+        return signature(self._root / name)
+
+    @contextmanager
+    def scratch(self, folder: str) -> Iterator[Path]:
+        """See `Storage.scratch`; it lies in the folder itself, so that files can be linked and renamed."""
+        place = self._root / folder
+        try:
+            make_folder(place)
+            with scratch_in(place) as scratch:
+                yield scratch
+        except OSError as error:
+            raise refusal(place, error) from error
+
+    def fetch(self, name: str, path: Path) -> bool:
+        """See `Storage.fetch`."""
+        try:
+            link_or_copy(self._root / name, path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unreadable(self._root / name, error) from error
+        return True
+
+    def publish(self, name: str, path: Path, *, seen: Signature | None) -> bool:
+        """See `Storage.publish`."""
+        target = self._root / name
+        try:
+            sync_file(path)
+            if signature(target) != seen:
+                return False
+            path.replace(target)
+            sync_folder(target.parent)
+        except OSError as error:
+            raise refusal(target, error) from error
+        return True
+
+
+def _unreadable(path: Path, error: OSError) -> PermanentError:
+    return PermanentError(f"{path} cannot be read ({error.strerror}); give the right to read it, or restore it")
 
 
 def _entries(place: Path) -> list[os.DirEntry[str]]:

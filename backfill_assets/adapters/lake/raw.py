@@ -105,6 +105,16 @@ class RawLake:
         self._sleep = sleep
         self._random = random
 
+    @property
+    def storage(self) -> Storage:
+        """What keeps the files."""
+        return self._storage
+
+    @property
+    def lock(self) -> Callable[[str], AbstractContextManager[None]]:
+        """What serialises processes."""
+        return self._lock
+
     def place(self, table: RawTable, day: date) -> str:
         """The path or URL of the file of one day."""
         return self._storage.place(table.file(day))
@@ -168,6 +178,12 @@ class RawLake:
             for start in range(0, len(names), WRITERS):
                 for columns in readers.map(lambda name: self._keys(table, name), names[start : start + WRITERS]):
                     yield from zip(*columns, strict=True)
+
+    def require_readable(self, table: RawTable) -> None:
+        """Read every file of the table whole; raises the `PermanentError` that names the first one that is damaged."""
+        for name in self._storage.names(table.folder):
+            if stored := self._storage.read(name):
+                _decoded(stored, self._storage.place(name))
 
     def _keys(self, table: RawTable, name: str) -> list[list[Any]]:
         stored = self._storage.read(name)

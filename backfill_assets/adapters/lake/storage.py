@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -56,4 +57,23 @@ class Storage(Protocol):
 
         Raises `TransientError` at the end where only then it is seen that another writer was faster.
         """
+        ...
+
+    def mark(self, name: str) -> Any | None:
+        """What the file is told by from every other content of that name; None where there is none."""
+        ...
+
+    def scratch(self, folder: str) -> AbstractContextManager[Path]:
+        """An empty local folder in which a file of this folder can be made; it is gone when the block ends."""
+        ...
+
+    def fetch(self, name: str, path: Path) -> bool:
+        """Let a new file `path` of a scratch hold what this file holds now, and go on holding it; False without one.
+
+        The path is only to be read: it may be the file itself, which others replace but nobody changes.
+        """
+        ...
+
+    def publish(self, name: str, path: Path, *, seen: Any | None) -> bool:
+        """Like `Batch.put` with the content of a file of a scratch, however large, and in place at once."""
         ...
