@@ -3,11 +3,11 @@
 import dagster as dg
 
 from backfill_assets.settings import Settings
-from backfill_assets.tenant_history import backfill
+from backfill_assets.tenant_history import committing
 from backfill_assets.tenant_history.assets import table_assets
 from backfill_assets.tenant_history.automation import new_tenant_services
 
-DOMAIN = backfill.DOMAIN
+DOMAIN = committing.DOMAIN
 
 
 def build(settings: Settings) -> dg.Definitions:
