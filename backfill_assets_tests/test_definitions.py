@@ -29,8 +29,14 @@ for variables in json.loads(sys.argv[1]):
     assets = repository.asset_graph.materializable_asset_keys
     windows = {key.to_user_string(): repository.asset_graph.get(key).partitions_def for key in assets}
     sensors = [(s.name, s.default_status.value, s.minimum_interval_seconds) for s in repository.sensor_defs]
-    grains = {key: type(found.get_partitions_def_for_dimension("window")).__name__ for key, found in windows.items()}
-    told.append({"grains": grains, "sensors": sensors})
+    grains = {
+        key: type(found.get_partitions_def_for_dimension("window")).__name__
+        for key, found in windows.items()
+        if isinstance(found, dg.MultiPartitionsDefinition)
+    }
+    tenants = {key: found.name for key, found in windows.items() if isinstance(found, dg.DynamicPartitionsDefinition)}
+    schedules = {s.name: (s.cron_schedule, s.default_status.value) for s in repository.schedule_defs}
+    told.append({"grains": grains, "sensors": sensors, "tenants": tenants, "schedules": schedules})
 heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic", "boto3") if name in sys.modules]
 print(json.dumps({"told": told, "heavy": heavy}))
 """
@@ -39,7 +45,7 @@ TABLES = ["connectwise/service_tickets", "connectwise/time_entries", "servicenow
 WEEKLY, DAILY, MONTHLY = (f"{grain}PartitionsDefinition" for grain in ("Weekly", "Daily", "Monthly"))
 EXTRA = {"version_field": "_info/lastUpdated", "incremental_field": "lastUpdated"}
 SERVICE_FILES: list[Any] = [
-    {"services": {"connectwise": {"grain": "daily"}}},
+    {"services": {"connectwise": {"grain": "daily", "sync_frequency": "15min"}}},
     {"services": {"connectwise": {"grain": "monthly", "tables": {"project/projects": EXTRA}}}},
     {"service_settings": {"connectwise": {"default_lookback_days": 730, "chunk_size_days": 30}}},
 ]
@@ -97,6 +103,23 @@ def test_the_sensor_that_spots_new_services_runs_by_default_and_often(loaded: An
         [(name, status, seconds)] = told["sensors"]
         assert (name, status) == ("new_tenant_services", "RUNNING")
         assert seconds <= 30
+
+
+def test_canonical_tables_are_partitioned_by_tenant(loaded: Any) -> None:
+    entities = {
+        "connectwise": ["companies", "contacts", "tickets", "time_entries"],
+        "servicenow": ["companies", "contacts", "tickets", "time_entries"],
+        "salesforce": ["companies", "contacts", "tickets"],
+    }
+    assert loaded["told"][0]["tenants"] == {
+        f"canonical/{service}/{entity}": f"{service}_tenants" for service in entities for entity in entities[service]
+    }
+
+
+def test_each_service_is_synced_by_a_schedule_that_runs_by_default(loaded: Any) -> None:
+    hourly = {f"{service}_sync": ["0 * * * *", "RUNNING"] for service in ("connectwise", "salesforce", "servicenow")}
+    assert loaded["told"][0]["schedules"] == hourly
+    assert loaded["told"][1]["schedules"] == {**hourly, "connectwise_sync": ["*/15 * * * *", "RUNNING"]}
 
 
 def test_loading_brings_in_no_heavy_library(loaded: Any) -> None:

@@ -20,7 +20,7 @@ from backfill_assets.following import Graph
 from backfill_assets.resources import wiring
 from backfill_assets.run_coordinator import HISTORY, HISTORY_OF_TAG, SHARED, SLOT_TAG, SYNC, TaggingRunCoordinator
 from backfill_assets.sandbox.stack import DAGSTER_YAML
-from backfill_assets.tenant_history import backfill
+from backfill_assets.tenant_history import committing
 from backfill_assets.tenant_history.assets import table_asset
 from backfill_assets.tenant_history.partitions import asset_key, tenant_set
 from backfill_assets_tests.queueing import TICKETS, Queue, Tags, open_queue, span, window
@@ -58,7 +58,7 @@ def ours(tags: Tags) -> Tags:
 
 
 def test_the_runs_domain_is_called_as_the_domain_calls_itself() -> None:
-    assert HISTORY == backfill.DOMAIN
+    assert HISTORY == committing.DOMAIN
 
 
 @pytest.mark.parametrize(

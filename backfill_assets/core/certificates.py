@@ -37,8 +37,8 @@ class Certificate:
 
     @property
     def is_short(self) -> bool:
-        """Whether the source holds more than the lake, in a window that cannot grow any more."""
-        return self.is_settled and self.source_rows > self.stored_ids
+        """Whether the source holds more than lake and dead letters, in a window that cannot grow any more."""
+        return self.is_settled and self.source_rows > self.stored_ids + self.rows_rejected
 
 
 class CertificateLedger(Protocol):

@@ -23,7 +23,7 @@ from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings, publish
-from backfill_assets.tenant_history.backfill import DOMAIN
+from backfill_assets.tenant_history.committing import DOMAIN
 from backfill_assets.tenant_history.onboarding import SCOPE_TAG, WHOLE
 
 DETECTION_SECONDS = 120

@@ -173,6 +173,7 @@ def table_backfill(
         source=source,
         lake=wiring.lake,
         dead_letters=wiring.dead_letters,
+        certificates=wiring.certificates,
         job_id=job_id,
         run_id=run_id,
         clock=wiring.clock,

@@ -7,20 +7,19 @@ HTTP: what is outside comes in through the interfaces. How a chunk is read belon
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from time import perf_counter
 
 import pyarrow as pa
 
-from backfill_assets.adapters.lake.raw import OURS, RawLake, RawTable
+from backfill_assets.adapters.lake.raw import RawLake, RawTable
+from backfill_assets.core.certificates import CertificateLedger
 from backfill_assets.core.chunks import AdaptiveChunks, ChunkTarget
-from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
-from backfill_assets.core.keys import encode_key
+from backfill_assets.core.dead_letters import DeadLetterLedger
 from backfill_assets.core.retries import Random, RetryPolicy
 from backfill_assets.core.source import RecordSource, TableSpec
-from backfill_assets.core.windows import Chunk, Clock, Window, midnight, utc_text
+from backfill_assets.core.windows import Chunk, Clock, Window
 from backfill_assets.errors import (
     BackfillError,
     CircuitOpen,
@@ -32,10 +31,8 @@ from backfill_assets.errors import (
     TransientError,
     UnexpectedResponse,
 )
-from backfill_assets.tenant_history.pages import by_day
-from backfill_assets.tenant_history.reading import ChunkRead, Refused, TableReader, TooLarge, is_past, raw_table
-
-DOMAIN = "tenant_history"
+from backfill_assets.tenant_history.committing import TableCommits
+from backfill_assets.tenant_history.reading import TableReader, TooLarge, is_past
 
 HOPELESS = (CredentialRefused, NoSuchTable, RateLimited)
 """What every other request of the table would meet as well, however long one waits."""
@@ -92,6 +89,7 @@ class TableBackfill:
     source: RecordSource
     lake: RawLake
     dead_letters: DeadLetterLedger
+    certificates: CertificateLedger
     job_id: str
     run_id: str
     clock: Clock
@@ -178,7 +176,7 @@ class TableBackfill:
     def _fill_chunk(self, chunk: Chunk, target: ChunkTarget, *, around: bool = False) -> list[WindowDone]:
         began, now = perf_counter(), self.clock()
         read = self.reader(target).read(chunk, now, around=around)
-        sizes = self.commit(chunk, read, now)
+        sizes = self.commits.commit(chunk, read, now)
         seconds = (perf_counter() - began) / len(chunk.windows)
         bad = Counter(refused.window for refused in read.refused)
         return [
@@ -198,65 +196,28 @@ class TableBackfill:
     @property
     def raw(self) -> RawTable:
         """Where the rows lie in the lake."""
-        return raw_table(self.tenant, self.service, self.table)
+        return self.commits.raw
+
+    @property
+    def commits(self) -> TableCommits:
+        """What keeps the records of this table."""
+        return TableCommits(
+            tenant=self.tenant,
+            service=self.service,
+            table=self.table,
+            lake=self.lake,
+            dead_letters=self.dead_letters,
+            certificates=self.certificates,
+            job_id=self.job_id,
+            run_id=self.run_id,
+            clock=self.clock,
+        )
 
     def reader(self, target: ChunkTarget) -> TableReader:
         """What reads this table."""
         return TableReader(
             tenant=self.tenant, service=self.service, table=self.table, source=self.source, most_rows=target.rows
         )
-
-    def commit(self, chunk: Chunk, read: ChunkRead, now: datetime) -> Counter[Window]:
-        """Merge every day into its file, then settle the dead letters; return the bytes of each window's files."""
-        ours = {
-            f"{OURS}job_id": self.job_id,
-            f"{OURS}chunk_start": utc_text(chunk.start),
-            f"{OURS}chunk_end": utc_text(chunk.end),
-            f"{OURS}processed_at": utc_text(now),
-        }
-        raw = self.raw
-        days = {day: _with_constants(rows, ours) for day, rows in by_day(read.rows, raw.version_column)}
-        sizes: Counter[Window] = Counter()
-        for day, merged in self.lake.merge(raw, days).items():
-            sizes[chunk.window_of(midnight(day))] += merged.bytes
-        self._settle_dead_letters(read, days, now)
-        return sizes
-
-    def _settle_dead_letters(self, read: ChunkRead, days: Mapping[date, pa.Table], now: datetime) -> None:
-        """Keep what was refused now, and let go of letters whose record fits by now."""
-        tenant, service, table = self.tenant, self.service, self.table.name
-        if self.dead_letters.letters(domain=DOMAIN, tenant=tenant, service=service, table=table):
-            stored = {identity for rows in days.values() for identity in _identities(rows, self.raw.key)}
-            self.dead_letters.resolve(DOMAIN, tenant, service, table, stored)
-        if read.refused:
-            self.dead_letters.put([self._letter(refused, now) for refused in read.refused])
-
-    def _letter(self, refused: Refused, now: datetime) -> DeadLetter:
-        return DeadLetter(
-            domain=DOMAIN,
-            tenant=self.tenant,
-            service=self.service,
-            table=self.table.name,
-            partition=f"{encode_key(self.tenant)}|{refused.window.key}",
-            record_id=refused.record_id,
-            version=refused.version,
-            reason=refused.reason,
-            payload=refused.payload,
-            run_id=self.run_id,
-            seen_at=now,
-        )
-
-
-def _with_constants(rows: pa.Table, constants: Mapping[str, str]) -> pa.Table:
-    for name, value in constants.items():
-        rows = rows.append_column(name, pa.repeat(pa.scalar(value), len(rows)))
-    return rows
-
-
-def _identities(rows: pa.Table, key: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Ids and versions as dead letters hold them."""
-    ids, versions = (rows[name].to_pylist() for name in key)
-    return zip(map(str, ids), map(utc_text, versions), strict=True)
 
 
 def _all_failed(windows: Iterable[Window], error: BackfillError) -> Iterator[WindowFailed]:

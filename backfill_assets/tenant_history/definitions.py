@@ -3,12 +3,12 @@
 import dagster as dg
 
 from backfill_assets.settings import Settings
-from backfill_assets.tenant_history import backfill
+from backfill_assets.tenant_history import committing
 from backfill_assets.tenant_history.assets import table_assets
 from backfill_assets.tenant_history.automation import new_tenant_services, sync_schedule
 from backfill_assets.tenant_history.canonical.assets import canonical_assets
 
-DOMAIN = backfill.DOMAIN
+DOMAIN = committing.DOMAIN
 
 
 def build(settings: Settings) -> dg.Definitions:

@@ -16,7 +16,8 @@ from backfill_assets.core.keys import encode_key
 from backfill_assets.core.source import ColumnType, Record, RecordId
 from backfill_assets.core.windows import Calendar, Chunk, Window, midnight
 from backfill_assets.errors import BackfillError
-from backfill_assets.tenant_history.backfill import DOMAIN, TableBackfill
+from backfill_assets.tenant_history.backfill import TableBackfill
+from backfill_assets.tenant_history.committing import DOMAIN
 from backfill_assets.tenant_history.isolation import Unreadable, fetch_around
 from backfill_assets.tenant_history.reading import ChunkRead, is_past, unreadable_reason
 from backfill_assets.tenant_history.rows import RowFitter
@@ -100,7 +101,7 @@ class LetterRetry:
         for window, held in by_window.items():
             chunk, read = Chunk(windows=(window,)), ChunkRead()
             self.backfill.reader(ONE_WINDOW).fit(held, chunk, read)
-            self.backfill.commit(chunk, read, now)
+            self.backfill.commits.add(chunk, read, now)
             stored.refused.update({refused.record_id: refused.reason for refused in read.refused})
             stored.rows[window] = len(read.rows)
         return stored

@@ -29,7 +29,7 @@ from backfill_assets.launching import (
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
-from backfill_assets.tenant_history.backfill import DOMAIN
+from backfill_assets.tenant_history.committing import DOMAIN
 from backfill_assets.tenant_history.detection import Facts, History, Judgement, Verdict, judge
 from backfill_assets.tenant_history.partitions import asset_key, canonical_key, partition_key, tenant_set
 from backfill_assets.tenant_history.plan import HistoryPlan, plan_history, windows_per_run

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.rest.connectwise_tables import CONNECTWISE, TICKETS
+from backfill_assets.core.certificates import MemoryCertificates
 from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.dead_letters import MemoryDeadLetters
 from backfill_assets.core.source import Record, RecordSource
@@ -58,6 +59,7 @@ def fill(source: RecordSource, lake: RawLake, windows: Sequence[Window]) -> int:
         source=source,
         lake=lake,
         dead_letters=MemoryDeadLetters(),
+        certificates=MemoryCertificates(),
         job_id="benchmark",
         run_id="benchmark",
         clock=lambda: datetime(2026, 6, 1, tzinfo=UTC),

@@ -42,6 +42,7 @@ def fill(url: str, root: Path, *, step: Callable[[str], None]) -> list[Outcome]:
             source=MemorySource({TICKETS.name: account()}, page_size=7),
             lake=RawLake(Folder(root), lock=state.lock),
             dead_letters=state.dead_letters,
+            certificates=state.certificates,
             job_id="job",
             run_id="run",
             clock=lambda: NOW,

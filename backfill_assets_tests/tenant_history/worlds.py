@@ -160,6 +160,7 @@ class World:
             source=self.sources[tenant],
             lake=self.lake,
             dead_letters=self.dead_letters,
+            certificates=self.certificates,
             job_id=f"job of {run_id}",
             run_id=run_id,
             clock=lambda: self.now,

@@ -3,19 +3,18 @@
 Here belong the writer, virtual time, and the readings that a run would make. What is asserted belongs to
 `test_adversarial_writer`.
 
-Every request of the history takes hours of virtual time, so that two months take days, and one of a sync minutes; before
-each request the records change that somebody changed meanwhile. A change is stamped when it is made and may become visible up to
-`LATEST_COMMIT` later, as in a service that commits late.
+Every request of the history takes hours of virtual time, so that two months take days, and one of a sync a minute;
+before each request the records change that somebody changed meanwhile. A change is stamped when it is made and may
+become visible up to `LATEST_COMMIT` later, as in a service that commits late.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from threading import RLock
 from typing import Any
 
 from backfill_assets.adapters.lake.folder import Folder
@@ -75,7 +74,7 @@ class Play:
             grain=Grain.DAILY,
             history_start=SINCE.date(),
         )
-        self.lake = RawLake(Folder(self.root), lock=lambda _name: RLock())
+        self.lake = RawLake(Folder(self.root), lock=lambda _name: nullcontext())
 
     def backfill(self) -> None:
         """Read the whole history as several runs, newest or oldest first, and a sync between some of them."""
@@ -109,6 +108,7 @@ class Play:
                 table=self.client.table,
                 source=source,
                 lake=self.lake,
+                certificates=self.certificates,
                 dead_letters=MemoryDeadLetters(),
                 job_id="job",
                 run_id="run",

@@ -5,18 +5,20 @@ merged with what was read, keyed by (id, version), by the arithmetic of `merging
 domain, how a file is kept and replaced to the storage.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from random import random
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from backfill_assets.adapters.lake.digests import Holding, holding_of
 from backfill_assets.adapters.lake.merging import DayMerge, Key, conform, merge_day, once_each
 from backfill_assets.adapters.lake.storage import Batch, Storage, Stored
 from backfill_assets.core.retries import Random, RetryPolicy
@@ -39,6 +41,9 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.DATE: pa.date32(),
     ColumnType.STRING: pa.string(),
 }
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,13 @@ class RawTable:
         """The file of one day, named by the moment at which the day begins."""
         return f"{self.folder}/{utc_text(midnight(day))}.parquet"
 
+    def day_of(self, file: str) -> date | None:
+        """The day whose file this is; None for a file that is no day's."""
+        try:
+            return datetime.fromisoformat(file.rpartition("/")[2].removesuffix(".parquet")).date()
+        except ValueError:
+            return None
+
     def schema(self, names: Iterable[str]) -> pa.Schema:
         """Declared columns first and typed, then the others by name as strings, ours last."""
         wanted = set(names)
@@ -83,6 +95,9 @@ class Merged:
     rows_added: int
     rows_changed: int
     bytes: int
+
+
+Merge = Callable[[Mapping[date, pa.Table]], Mapping[date, Merged]]
 
 
 class RawLake:
@@ -129,10 +144,18 @@ class RawLake:
         A table's columns are those of `table.schema(names)`; of rows that repeat a key (id, version) the last counts.
         A version that a file holds keeps the `_backfill_*` values of the run that stored it.
         """
+        with self.writing(table) as merge:
+            return merge(days)
+
+    @contextmanager
+    def writing(self, table: RawTable) -> Iterator[Merge]:
+        """Keep all others from writing to a table's files while the block lasts; yields what `merge` does."""
         with self._lock(f"lake:{table.folder}"):
-            return self._merge(table, days) if days else {}
+            yield partial(self._merge, table)
 
     def _merge(self, table: RawTable, days: Mapping[date, pa.Table]) -> Mapping[date, Merged]:
+        if not days:
+            return {}
         # Days are merged side by side, since most of the time goes to waiting for the storage.
         with self._storage.batch(table.folder) as batch, ThreadPoolExecutor(WRITERS) as writers:
             merged = list(writers.map(lambda day: self._merge_day(table, day, days[day], batch), days))
@@ -170,14 +193,35 @@ class RawLake:
         known, fetched = conform(known, schema, where=place), conform(fetched, schema, where="what was read")
         return merge_day(known, fetched, table.key, fresh=fresh)
 
+    def days(self, table: RawTable, start: datetime, end: datetime) -> list[date]:
+        """The days in `[start, end)` that have a file, oldest first."""
+        found = (table.day_of(name) for name in self._storage.names(table.folder))
+        return [day for day in found if day is not None and start <= midnight(day) < end]
+
+    def rows(self, table: RawTable, days: Sequence[date]) -> Iterator[pa.Table]:
+        """What the files of these days hold, day by day; a day without a file holds no table."""
+        found = self._ahead(lambda day: self._read(table.file(day)), days)
+        yield from (rows for rows in found if rows is not None)
+
+    def holding(self, table: RawTable, days: Sequence[date]) -> Holding:
+        """Read the files of these days back, and take stock of them."""
+        return holding_of(self.rows(table, days), table.key, ours=OURS)
+
     def versions(self, table: RawTable) -> Iterator[tuple[Any, datetime]]:
         """Every (id, version) that the table's files hold, day by day."""
-        names = self._storage.names(table.folder)
+        for keys in self.columns(table, list(table.key)):
+            yield from zip(*(column.to_pylist() for column in keys.columns), strict=True)
+
+    def columns(self, table: RawTable, names: Sequence[str]) -> Iterator[pa.Table]:
+        """These columns of all of the table's files, day by day; a file without one of them is without it here."""
+        found = self._ahead(lambda file: self._read(file, names), self._storage.names(table.folder))
+        yield from (rows for rows in found if rows is not None)
+
+    def _ahead(self, read: Callable[[T], pa.Table | None], names: Sequence[T]) -> Iterator[pa.Table | None]:
         with ThreadPoolExecutor(WRITERS) as readers:
             # A few files are read ahead, not all: a table may have thousands.
             for start in range(0, len(names), WRITERS):
-                for columns in readers.map(lambda name: self._keys(table, name), names[start : start + WRITERS]):
-                    yield from zip(*columns, strict=True)
+                yield from readers.map(read, names[start : start + WRITERS])
 
     def require_readable(self, table: RawTable) -> None:
         """Read every file of the table whole; raises the `PermanentError` that names the first one that is damaged."""
@@ -185,11 +229,9 @@ class RawLake:
             if stored := self._storage.read(name):
                 _decoded(stored, self._storage.place(name))
 
-    def _keys(self, table: RawTable, name: str) -> list[list[Any]]:
+    def _read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         stored = self._storage.read(name)
-        if stored is None:
-            return [[], []]
-        return [column.to_pylist() for column in _decoded(stored, self._storage.place(name), list(table.key)).columns]
+        return None if stored is None else _decoded(stored, self._storage.place(name), columns)
 
 
 def _encoded(content: pa.Table) -> pa.Buffer:
@@ -198,10 +240,11 @@ def _encoded(content: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _decoded(stored: Stored, place: str, columns: list[str] | None = None) -> pa.Table:
+def _decoded(stored: Stored, place: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         with pq.ParquetFile(pa.BufferReader(stored.content)) as file:
-            return file.read(columns=columns)
+            # Several files are read side by side as it is.
+            return file.read(columns=columns and list(columns), use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise PermanentError(
             f"{place} cannot be read ({error}); restore it or move it away, then rerun its partition"

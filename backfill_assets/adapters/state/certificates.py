@@ -53,7 +53,9 @@ class SqlCertificates:
     def short(self, *, service: str, table: str) -> Sequence[Certificate]:
         """See `CertificateLedger.short`."""
         columns = CERTIFICATES.c
-        return self._found(service, table, columns.is_settled, columns.source_rows > columns.stored_ids)
+        return self._found(
+            service, table, columns.is_settled, columns.source_rows > columns.stored_ids + columns.rows_rejected
+        )
 
     def _found(self, service: str, table: str, *conditions: ColumnElement[bool]) -> Sequence[Certificate]:
         wanted = select(*_COLUMNS.values()).where(*_of(service, table), *conditions)

@@ -17,7 +17,7 @@ from backfill_assets.resources import Wiring
 from backfill_assets.tenant_history.assets import failure_sentence
 from backfill_assets.tenant_history.canonical.building import Built, CanonicalBuild
 from backfill_assets.tenant_history.canonical.mapping import CanonicalTable, canonical_tables
-from backfill_assets.tenant_history.partitions import TENANT, asset_key, canonical_key, tenants
+from backfill_assets.tenant_history.partitions import asset_key, canonical_key, tenants
 from backfill_assets.tenant_history.targets import holes_of
 
 TENANTS_PER_RUN = 8
@@ -71,11 +71,10 @@ def build(wiring: Wiring, tenant: str, spec: ServiceSpec, table: CanonicalTable)
 
 
 def _asset_spec(spec: ServiceSpec, table: CanonicalTable) -> dg.AssetSpec:
-    by_tenant = dg.MultiToSingleDimensionPartitionMapping(TENANT)
-    sources = [asset_key(spec.name, source.table) for source in table.sources]
     return dg.AssetSpec(
         canonical_key(spec.name, table.entity),
-        deps=[dg.AssetDep(source, partition_mapping=by_tenant) for source in sources],
+        # A tenant's partition depends on all windows of the tenant: Dagster infers that from the sets' names.
+        deps=[asset_key(spec.name, source.table) for source in table.sources],
         skippable=True,
         partitions_def=tenants(spec.name),
         group_name=spec.name,

@@ -113,7 +113,7 @@ def _narrow(columns: Sequence[CanonicalColumn], view: SourceView) -> str:
     )
     return (
         f"SELECT _source, _file, _row, _id, _from, _deleted, md5({_text(columns)}) AS _hash "
-        f"FROM (SELECT {_place(view)}, {', '.join(read)} FROM {_from(view)})"  # noqa: S608
+        f"FROM (SELECT {_place(view)}, {', '.join(read)} FROM {_from(view)})"
     )
 
 
