@@ -40,6 +40,11 @@ class Certificate:
         """Whether the source holds more than lake and dead letters, in a window that cannot grow any more."""
         return self.is_settled and self.source_rows > self.stored_ids + self.rows_rejected
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it is short, or something of it lies in the dead letters."""
+        return self.is_short or self.rows_rejected > 0
+
 
 class CertificateLedger(Protocol):
     """Keeps the newest certificate of each window."""
@@ -56,8 +61,8 @@ class CertificateLedger(Protocol):
         """The (tenant, window) of every certificate of this table, in order."""
         ...
 
-    def short(self, *, service: str, table: str) -> Sequence[Certificate]:
-        """Those of all tenants that say that something is short, by tenant and window."""
+    def incomplete(self, *, service: str, table: str) -> Sequence[Certificate]:
+        """Those of all tenants that say that something is short or was rejected, by tenant and window."""
         ...
 
 
@@ -79,9 +84,9 @@ class MemoryCertificates:
         """See `CertificateLedger.windows`."""
         return [(c.tenant, c.window) for c in self._of(service, table)]
 
-    def short(self, *, service: str, table: str) -> Sequence[Certificate]:
-        """See `CertificateLedger.short`."""
-        return [c for c in self._of(service, table) if c.is_short]
+    def incomplete(self, *, service: str, table: str) -> Sequence[Certificate]:
+        """See `CertificateLedger.incomplete`."""
+        return [c for c in self._of(service, table) if c.is_incomplete]
 
     def _of(self, service: str, table: str) -> Sequence[Certificate]:
         return [c for key, c in sorted(self._held.items()) if key[:2] == (service, table)]

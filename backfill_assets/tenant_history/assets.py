@@ -18,6 +18,7 @@ from backfill_assets.following import materialised_before, targeted
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed
+from backfill_assets.tenant_history.checks import check_spec, completeness_check
 from backfill_assets.tenant_history.handing_over import HandingOver
 from backfill_assets.tenant_history.partitions import asset_key, by_tenant, partition_key, tenant_windows
 from backfill_assets.tenant_history.plan import windows_per_run
@@ -43,6 +44,7 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=op_name(spec.name, table),
         specs=[_asset_spec(spec, table)],
+        check_specs=[check_spec(key)],
         backfill_policy=dg.BackfillPolicy.multi_run(windows_per_run(spec)),
         op_tags={"dagster/priority": str(table.priority)},
     )
@@ -60,11 +62,11 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
                     failed.append((partition_key(tenant, outcome.window), outcome.reason))
                 else:
                     context.log_event(materialisation(key, tenant, outcome))
+        yield completeness_check(wiring, spec, table)
         if failed:
             # Dagster must say success of the whole only; what was materialised above stays so.
             raise dg.Failure(failure_sentence(failed, of=len(wanted)), allow_retries=False)
-        # A generator that yields nothing: an output would be logged for every partition, also the failed ones.
-        yield from ()
+        # No output is yielded: it would be logged for every partition, also the failed ones.
 
     return fill_table
 

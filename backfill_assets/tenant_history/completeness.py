@@ -5,6 +5,7 @@ certificates come from belongs to `backfill.py`, what follows from a missing win
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backfill_assets.core.certificates import Certificate
@@ -74,8 +75,57 @@ def covered_from(done: Iterable[Window], began: datetime) -> datetime | None:
     return edge
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shortfall:
+    """What one tenant's table lacks: windows never read whole, rows missing in others, and rows that were rejected."""
+
+    windows: int
+    rows: int
+    rejected: int
+    sentence: str
+
+
+def shortfalls(
+    handoffs: Iterable[Handoff],
+    calendar: Calendar,
+    certified: Iterable[tuple[str, str]],
+    incomplete: Iterable[Certificate],
+) -> list[Shortfall]:
+    """One for each tenant of a table that lacks something; `certified` are (tenant, window)."""
+    known: dict[str, set[str]] = {}
+    for tenant, window in certified:
+        known.setdefault(tenant, set()).add(window)
+    wanting: dict[str, list[Certificate]] = {}
+    for certificate in incomplete:
+        wanting.setdefault(certificate.tenant, []).append(certificate)
+    found = (
+        _shortfall(h.tenant, missing_windows(h, calendar, known.get(h.tenant, ())), wanting.get(h.tenant, ()))
+        for h in handoffs
+    )
+    return [shortfall for shortfall in found if shortfall is not None]
+
+
+def _shortfall(tenant: str, missing: Sequence[Window], wanting: Sequence[Certificate]) -> Shortfall | None:
+    short = [c for c in wanting if c.is_short]
+    rows = sum(c.source_rows - c.stored_ids - c.rows_rejected for c in short)
+    rejected = sum(c.rows_rejected for c in wanting)
+    parts = [
+        f"has not been read in {told(missing)}" if missing else "",
+        f"lacks {rows} rows in {_few([c.window for c in short])}" if short else "",
+        f"has {rejected} rows among the dead letters" if rejected else "",
+    ]
+    if not any(parts):
+        return None
+    sentence = f"{tenant} {', '.join(filter(None, parts))}"
+    return Shortfall(windows=len(missing), rows=rows, rejected=rejected, sentence=sentence)
+
+
 def told(windows: Sequence[Window]) -> str:
     """Windows in words: the first few by their keys, the others by their number."""
-    shown = ", ".join(window.key for window in windows[:SHOWN_WINDOWS])
-    more = len(windows) - SHOWN_WINDOWS
+    return _few([window.key for window in windows])
+
+
+def _few(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:SHOWN_WINDOWS])
+    more = len(keys) - SHOWN_WINDOWS
     return f"{shown} and {more} more" if more > 0 else shown

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Engine, select
+from sqlalchemy import ColumnElement, Engine, and_, or_, select
 
 from backfill_assets.adapters.state.connecting import transaction
 from backfill_assets.adapters.state.tables import CERTIFICATES
@@ -50,12 +50,11 @@ class SqlCertificates:
         with transaction(self._engine) as connection:
             return sorted((tenant, window) for tenant, window in connection.execute(wanted))
 
-    def short(self, *, service: str, table: str) -> Sequence[Certificate]:
-        """See `CertificateLedger.short`."""
+    def incomplete(self, *, service: str, table: str) -> Sequence[Certificate]:
+        """See `CertificateLedger.incomplete`."""
         columns = CERTIFICATES.c
-        return self._found(
-            service, table, columns.is_settled, columns.source_rows > columns.stored_ids + columns.rows_rejected
-        )
+        is_short = and_(columns.is_settled, columns.source_rows > columns.stored_ids + columns.rows_rejected)
+        return self._found(service, table, or_(is_short, columns.rows_rejected > 0))
 
     def _found(self, service: str, table: str, *conditions: ColumnElement[bool]) -> Sequence[Certificate]:
         wanted = select(*_COLUMNS.values()).where(*_of(service, table), *conditions)

@@ -68,12 +68,14 @@ def test_gives_back_the_certificate_of_a_window_at_its_newest(certificates: Cert
     assert certificates.windows(**OF) == [("acme", "2024-04-14"), ("acme", "2024-04-21")]
 
 
-def test_finds_the_windows_that_are_short(certificates: CertificateLedger) -> None:
-    whole = replace(CERTIFICATE, window="2024-04-14", stored_ids=9)
-    growing = replace(CERTIFICATE, window="2024-04-28", is_settled=False)
+def test_finds_the_windows_that_are_short_or_have_rejects(certificates: CertificateLedger) -> None:
+    whole = replace(CERTIFICATE, window="2024-04-14", stored_ids=10, rows_rejected=0)
+    rejected = replace(CERTIFICATE, window="2024-04-28", stored_ids=9)
+    growing = replace(whole, window="2024-05-05", stored_ids=5, is_settled=False)
     elsewhere = replace(CERTIFICATE, table="company/companies")
-    certificates.put([CERTIFICATE, whole, growing, elsewhere])
-    assert certificates.short(**OF) == [CERTIFICATE]
+    certificates.put([CERTIFICATE, whole, rejected, growing, elsewhere])
+    assert [c.is_short for c in (CERTIFICATE, whole, rejected, growing)] == [True, False, False, False]
+    assert certificates.incomplete(**OF) == [CERTIFICATE, rejected]
 
 
 def test_history_begins_where_it_was_asked_for_first(handoffs: HandoffLedger) -> None:
