@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,24 @@ from rich.progress import Progress, TaskID
 
 from backfill_assets import following, launching
 from backfill_assets.cli.command import Output
+from backfill_assets.cli.instance import asset_graph
 from backfill_assets.cli.progress import RECOVERY_SECONDS, bars
+from backfill_assets.core.windows import utc_now
 from backfill_assets.errors import BackfillError, PermanentError
 from backfill_assets.following import Backfill
+from backfill_assets.resources import open_wiring
 from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
-from backfill_assets.settings import load_settings, publish
+from backfill_assets.settings import Settings, load_settings, publish
 from backfill_assets.tenant_history.committing import DOMAIN
 from backfill_assets.tenant_history.onboarding import SCOPE_TAG, WHOLE
+from backfill_assets.tenant_history.sync import sync
 
 DETECTION_SECONDS = 120
+SYNC_SECONDS = 600
+CHANGED_LATELY = timedelta(days=90)
+"""People change what is recent."""
 Account = tuple[str, str]
 """A tenant and a service."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -110,10 +118,11 @@ class Demo:
         publish(stack.prepare())
         with DagsterInstance.from_config(str(self.home / "dagster")) as instance:
             stack.start()
-            self.output.remark(f"the Dagster UI comes up at {stack.url}")
+            self.output.remark(f"the Dagster UI comes up at {stack.url}; records of the sources keep changing")
+            stack.writer.start(_accounts(load_settings()), since=utc_now() - CHANGED_LATELY)
             try:
                 self._watch(stack, instance)
-                self._verify(stack.sandbox_url)
+                self._sync_and_verify(stack, instance)
             except BackfillError as error:
                 if once:
                     raise
@@ -158,18 +167,61 @@ class Demo:
             progress.console.print(f"  planned {total} partitions in backfill {backfill.backfill_id}")
         progress.update(tasks[backfill.backfill_id], completed=done)
 
+    def _sync_and_verify(self, stack: Stack, instance: DagsterInstance) -> None:
+        """Compare lake and sources while nobody changes these, after what was changed last has been synced."""
+        stack.writer.pause()
+        try:
+            self._sync(stack, instance)
+            self._verify(stack.sandbox_url)
+        finally:
+            stack.writer.go_on()
+
+    def _sync(self, stack: Stack, instance: DagsterInstance) -> None:
+        """Launch a sync of every service, as its schedule does every few minutes, and wait until all have ended."""
+        self.output.remark(
+            "syncing what was changed while history was read; the sources hold still for the comparison ..."
+        )
+        waiting = set(stack.services)
+        launched: list[str] = []
+        deadline = time.monotonic() + SYNC_SECONDS
+        while waiting or not all(following.has_ended(following.find(instance, key)) for key in launched):
+            stack.supervisor.revive()
+            with open_wiring(load_settings()) as wiring:
+                for service in sorted(waiting):
+                    found = sync(wiring, instance, asset_graph(), service, requested_by="demo")
+                    # A tenant whose last sync is under way is synced when that has ended.
+                    if found.launched is not None and len(found.tenants) == len(stack.tenants):
+                        waiting.discard(service)
+                        launched.append(found.launched.backfill_id)
+            if time.monotonic() > deadline:
+                raise PermanentError(f"the sync did not end within {SYNC_SECONDS} s; the Runs page of the UI says why")
+            time.sleep(2)
+        if failed := [key for key in launched if not following.has_succeeded(following.find(instance, key))]:
+            raise PermanentError(f"the sync {', '.join(failed)} did not succeed; the UI says why")
+
     def _verify(self, sandbox_url: str) -> None:
         self.output.remark("comparing every record in the lake with its source ...")
         report = verify(load_settings(), sandbox_url)
         self.output.table(report.rows(), report.table())
         if report.problem:
             raise PermanentError(report.problem)
-        self.output.remark(f"all {report.records} records of the sources are in the lake, each version once")
+        self.output.remark(
+            f"all {report.records} records of the sources are in the lake, each version once, and current in the "
+            "canonical tables"
+        )
 
     def _stop(self, stack: Stack) -> None:
         self.output.remark("stopping ...")
         if left := stack.stop():
             self.output.remark(f"Error: processes {left} could not be stopped; end them by hand")
+
+
+def _accounts(settings: Settings) -> list[tuple[str, str, list[str]]]:
+    return [
+        (service.spec.name, service.tenant, [table.name for table in service.spec.tables])
+        for tenant in settings.tenants.values()
+        for service in tenant.services.values()
+    ]
 
 
 def _is_over(backfill: Backfill) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,11 +29,14 @@ from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.supervisor import Program, Supervisor
+from backfill_assets.sandbox.writer import Writer
 
 START_SECONDS = 90
 SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
 REQUESTS_PER_MINUTE = 6000
 """The pace of every service: stand-ins on this machine have nobody to be protected from."""
+SYNC_FREQUENCY = "5min"
+"""Often enough to be seen, while a person watches."""
 CURSOR_OFFSET = "1000"
 """How many events the backfill daemon reads again at each look. Runs write side by side, so an event with a lower
 number can come later; without this Dagster would never see it, and call a partition failed that is there."""
@@ -74,6 +78,11 @@ class Stack:
         """Where the stand-in services are."""
         return f"http://127.0.0.1:{self._ports[SANDBOX]}"
 
+    @cached_property
+    def writer(self) -> Writer:
+        """Who changes records of the stand-ins, once started."""
+        return Writer(url=self.sandbox_url, journal=self.home / "changes.jsonl")
+
     @property
     def url(self) -> str:
         """Where the Dagster UI is."""
@@ -107,6 +116,7 @@ class Stack:
         self.start_program(SANDBOX)
         self.start_program(CODE_SERVER)
         self.wait_for(SANDBOX, self._ports[SANDBOX])
+        self.writer.replay()
         self.wait_for(CODE_SERVER, self._ports[CODE_SERVER])
         self.start_program(DAEMON)
         self.start_program(WEBSERVER)
@@ -131,6 +141,8 @@ class Stack:
         """
         if self._home_lock is None:
             return []
+        if self._ports:
+            self.writer.stop()
         left = self.supervisor.stop(hard=[CODE_SERVER])
         self.postgres.stop()
         self._home_lock.close()
@@ -201,8 +213,8 @@ class Stack:
             for tenant in self.tenants
         }
         _write_yaml(self.home / "tenants.yaml", {"tenants": tenants})
-        pace = {service: {"requests_per_minute": REQUESTS_PER_MINUTE} for service in self.services}
-        _write_yaml(self.home / "services.yaml", {"services": pace})
+        said = {"requests_per_minute": REQUESTS_PER_MINUTE, "sync_frequency": SYNC_FREQUENCY}
+        _write_yaml(self.home / "services.yaml", {"services": {service: said for service in self.services}})
 
     def _write_environment(self) -> None:
         """Write the variables as a shell reads them, for commands in another terminal."""
