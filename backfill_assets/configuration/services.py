@@ -23,7 +23,17 @@ from backfill_assets.configuration.files import (
     read_document,
     refuse_unknown,
 )
-from backfill_assets.configuration.values import Column, Flag, MaybeCount, MaybeDay, MaybeGrain, MaybeText, MaybeWhole
+from backfill_assets.configuration.values import (
+    Column,
+    Flag,
+    MaybeCount,
+    MaybeDay,
+    MaybeGrain,
+    MaybeHours,
+    MaybeText,
+    MaybeWhole,
+    spec_changes,
+)
 from backfill_assets.core.retries import DEFAULT_POLICY
 from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.errors import ConfigurationError
@@ -57,6 +67,8 @@ class ServiceSection(Section):
     breaker_failures: MaybeCount = None
     breaker_pause_seconds: MaybeCount = None
     bulk_above_rows: MaybeCount = None
+    backfill_hours: MaybeHours = None
+    timeout_hours: MaybeCount = None
     page_size: MaybeCount = None
     tables: dict[str, TableSection] = Field(default_factory=dict)
 
@@ -186,7 +198,7 @@ def _sections(
 
 
 def _merged(spec: ServiceSpec, section: ServiceSection) -> ServiceSpec:
-    said = section.model_dump(exclude={"tables"}, exclude_none=True)
+    said = spec_changes(section, but={"tables"})
     tables = {table.slug: table for table in spec.tables}
     for name, table_section in section.tables.items():
         table = _merged_table(spec, name, table_section)
