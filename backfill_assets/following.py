@@ -1,10 +1,12 @@
 """Following Dagster backfills: finding them, and what has come of them.
 
 Here belongs what is read, and one correction of what Dagster says too early. Starting, stopping and resuming belongs to
-`launching.py`; these two are the only places that touch Dagster's private backfill API, and their tests pin it.
+`launching.py`, what a backfill's tags say of its stopping to `pausing.py`; these three are the only places that touch
+Dagster's private backfill API, and their tests pin it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
@@ -56,6 +58,28 @@ def has_ended(backfill: PartitionBackfill) -> bool:
 def has_succeeded(backfill: PartitionBackfill) -> bool:
     """Whether it has ended and all of its partitions were done."""
     return backfill.status in (BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED)
+
+
+def launched_at(backfill: PartitionBackfill) -> datetime:
+    """When it was launched."""
+    return datetime.fromtimestamp(backfill.backfill_timestamp, UTC)
+
+
+def targets(backfill: PartitionBackfill) -> Mapping[AssetKey, Iterable[str]]:
+    """The partitions that it was launched for, by asset."""
+    found = backfill.asset_backfill_data
+    subsets = found.target_subset.partitions_subsets_by_asset_key if found else {}
+    return {asset: subset.get_partition_keys() for asset, subset in subsets.items()}
+
+
+def began(instance: DagsterInstance, run: DagsterRun) -> datetime:
+    """When the run's backfill was launched; for a run outside of any, when it started itself."""
+    backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if BACKFILL_ID_TAG in run.tags else None
+    if backfill is not None:
+        return launched_at(backfill)
+    record = instance.get_run_record_by_id(run.run_id)
+    started = record.start_time if record else None
+    return datetime.now(UTC) if started is None else datetime.fromtimestamp(started, UTC)
 
 
 def is_daemon_alive(instance: DagsterInstance) -> bool:

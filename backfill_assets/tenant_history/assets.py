@@ -5,6 +5,8 @@ Here belongs what Dagster sees of a run: what it logs, and when it fails. What i
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,14 +16,18 @@ from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError, UsageError
-from backfill_assets.following import materialised_before
+from backfill_assets.following import began, materialised_before
+from backfill_assets.launching import DOMAIN_TAG, SYNC
+from backfill_assets.pausing import OUTSIDE_HOURS, PAUSED_UNTIL_TAG, STOPPED_TAG, TIMEOUT
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed
+from backfill_assets.tenant_history.hours import Closed, Halt, Halted, halt, halted_sentence
 from backfill_assets.tenant_history.partitions import asset_key, by_tenant, partition_key, tenant_windows
 from backfill_assets.tenant_history.plan import windows_per_run
 
 SHOWN_FAILURES = 5
+BACKFILL_TAG = "dagster/backfill"
 
 
 class ChunkConfig(dg.Config):
@@ -49,17 +55,28 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
         context: AssetExecutionContext, config: ChunkConfig, wiring: dg.ResourceParam[Wiring]
     ) -> Iterator[Any]:
         wanted = set(context.partition_keys) - materialised_before(context.instance, context.run, key)
-        filling = TableRun(run=context.run, wiring=wiring, spec=spec, table=table, config=config)
-        failed = []
+        since = began(context.instance, context.run)
+        filling = TableRun(run=context.run, wiring=wiring, spec=spec, table=table, config=config, began=since)
+        failed: list[tuple[str, str]] = []
+        halts: list[Halt] = []
+        done = 0
         for tenant, windows in by_tenant(spec, sorted(wanted)).items():
             for outcome in filling.outcomes(tenant, windows):
-                if isinstance(outcome, WindowFailed):
-                    failed.append((partition_key(tenant, outcome.window), outcome.reason))
-                else:
-                    context.log_event(materialisation(key, tenant, outcome))
-        if failed:
+                match outcome:
+                    case WindowDone():
+                        context.log_event(materialisation(key, tenant, outcome))
+                        done += 1
+                    case WindowFailed():
+                        failed.append((partition_key(tenant, outcome.window), outcome.reason))
+                    case _:
+                        halts.append(outcome)
+        problems = [failure_sentence(failed, of=len(wanted))] if failed else []
+        if halts:
+            left = len(wanted) - done - len(failed)
+            problems.append(note_halts(context.instance, context.run, halts, left=left, of=len(wanted)))
+        if problems:
             # Dagster must say success of the whole only; what was materialised above stays so.
-            raise dg.Failure(failure_sentence(failed, of=len(wanted)), allow_retries=False)
+            raise dg.Failure("; ".join(problems), allow_retries=False)
         # A generator that yields nothing: an output would be logged for every partition, also the failed ones.
         yield from ()
 
@@ -84,16 +101,20 @@ def op_name(service: str, table: TableSpec) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TableRun:
-    """One run's work on one table, for whichever tenants it covers."""
+    """One run's work on one table, for whichever tenants it covers; `began` is when its backfill was launched."""
 
     run: dg.DagsterRun
     wiring: Wiring
     spec: ServiceSpec
     table: TableSpec
     config: ChunkConfig
+    began: datetime
 
-    def outcomes(self, tenant: str, windows: Sequence[Window]) -> Iterator[Outcome]:
-        """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on."""
+    def outcomes(self, tenant: str, windows: Sequence[Window]) -> Iterator[Outcome | Halt]:
+        """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on.
+
+        Where one may not go on, the last outcome is the reason, and what is left of its windows has none.
+        """
         try:
             service = self._readable(tenant)
             source = self.wiring.connect(service)
@@ -101,9 +122,19 @@ class TableRun:
             yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
             return
         try:
-            yield from self._backfill(tenant, source).fill(windows, self._target(service.spec))
+            filling = self._backfill(tenant, source)
+            yield from filling.fill(windows, self._target(service.spec), before_chunk=partial(self._may_go_on, service))
+        except Halted as halted:
+            yield halted.halt
         finally:
             source.close()
+
+    def _may_go_on(self, service: TenantService) -> None:
+        # Incremental sync reads little, at any hour.
+        if self.run.tags.get(DOMAIN_TAG) == SYNC:
+            return
+        if reason := halt(service, began=self.began, now=self.wiring.clock()):
+            raise Halted(reason)
 
     def _target(self, spec: ServiceSpec) -> ChunkTarget:
         return ChunkTarget(
@@ -126,7 +157,7 @@ class TableRun:
             self.spec.name,
             self.table,
             source,
-            job_id=self.run.tags.get("dagster/backfill", self.run.run_id),
+            job_id=self.run.tags.get(BACKFILL_TAG, self.run.run_id),
             run_id=self.run.run_id,
         )
 
@@ -175,6 +206,14 @@ def failure_sentence(failed: Sequence[tuple[str, str]], *, of: int) -> str:
     return "; ".join(
         [f"{len(failed)} of {of} partitions failed", *told, *([f"and {more} more reasons"] if more else [])]
     )
+
+
+def note_halts(instance: dg.DagsterInstance, run: dg.DagsterRun, halts: Sequence[Halt], *, left: int, of: int) -> str:
+    """Tag a run that stops before all is done, so that it can be found; return the sentence that says why."""
+    until = [halt.until for halt in halts if isinstance(halt, Closed)]
+    tags = {STOPPED_TAG: OUTSIDE_HOURS, PAUSED_UNTIL_TAG: min(until).isoformat()} if until else {STOPPED_TAG: TIMEOUT}
+    instance.add_run_tags(run.run_id, tags)
+    return halted_sentence(halts, run.tags.get(BACKFILL_TAG), left=left, of=of)
 
 
 def _few(keys: Sequence[str]) -> str:

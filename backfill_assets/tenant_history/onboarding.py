@@ -26,11 +26,13 @@ from backfill_assets.launching import (
     launch,
     recover,
 )
+from backfill_assets.pausing import is_paused
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
 from backfill_assets.tenant_history.backfill import DOMAIN
 from backfill_assets.tenant_history.detection import Facts, History, Judgement, Verdict, judge
+from backfill_assets.tenant_history.hours import closed
 from backfill_assets.tenant_history.partitions import asset_key, partition_key, tenant_set
 from backfill_assets.tenant_history.plan import HistoryPlan, plan_history, windows_per_run
 
@@ -165,7 +167,7 @@ def launch_history(
     reason: str,
     requested_by: str,
 ) -> Launched:
-    """Make the tenant a partition and launch the plan as one native backfill."""
+    """Make the tenant a partition and launch the plan as one native backfill; outside of its hours it is a paused one."""
     tenant, name = service.tenant, service.spec.name
     instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
     keys = [partition_key(tenant, window) for window in plan.windows]
@@ -178,6 +180,7 @@ def launch_history(
         partitions={asset_key(name, table): keys for table in plan.tables},
         tags={TENANT_TAG: tenant, SERVICE_TAG: name, SCOPE_TAG: WHOLE if plan.is_whole else PART},
         run_config=_run_config(service, plan),
+        paused_until=None if (pause := closed(service, wiring.clock())) is None else pause.until,
     )
     return launch(instance, graph, request, lock=wiring.lock)
 
@@ -199,8 +202,10 @@ def _facts(wiring: Wiring, service: TenantService, histories: Histories, switche
     if not service.enabled:
         return Facts(is_enabled=False)
     history, stopped_id = _history(histories.get((service.tenant, service.spec.name), ()))
+    pause = closed(service, wiring.clock())
     return Facts(
         is_enabled=True,
+        opens="" if pause is None else pause.opens,
         missing=service.missing,
         history=history,
         stopped_id=stopped_id,
@@ -220,8 +225,10 @@ def _histories(instance: DagsterInstance) -> Histories:
 def _history(known: Sequence[Backfill]) -> tuple[History, str]:
     if not known:
         return History.NONE, ""
-    if not all(map(has_ended, known)):
+    if not all(has_ended(backfill) or is_paused(backfill) for backfill in known):
         return History.ACTIVE, ""
+    if any(map(is_paused, known)):
+        return History.PAUSED, ""
     if any(map(has_succeeded, known)):
         return History.COMPLETED, ""
     return History.STOPPED, known[0].backfill_id
@@ -242,6 +249,6 @@ def _remember(wiring: Wiring, findings: Sequence[Finding]) -> None:
     found = {
         (finding.service.tenant, finding.service.spec.name): finding.judgement.verdict is not Verdict.OFF
         for finding in findings
-        if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED)
+        if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.WAITING, Verdict.NOT_CONFIGURED)
     }
     wiring.switches.note({key: on for key, on in found.items() if switches.get(key) is not on}, wiring.clock())
