@@ -32,7 +32,7 @@ def new_tenant_services(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     name="backfill_hours",
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Pauses backfills outside of their tenants' backfill hours, resumes them, and stops what takes too long.",
+    description="Pauses backfills outside of backfill hours, resumes them, and stops what takes too long.",
 )
 def backfill_hours(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Keep every backfill of history to its hours, by the settings as they are now."""

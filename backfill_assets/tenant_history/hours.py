@@ -27,8 +27,8 @@ class Closed:
         return local_text(self.service, self.until)
 
     def __str__(self) -> str:
-        at = local_text(self.service, self.at, with_date=False)
-        return f"paused at {at}, outside of the backfill hours of {self.service.tenant} ({self.service.spec.backfill_hours})"
+        at, hours = local_text(self.service, self.at, with_date=False), self.service.spec.backfill_hours
+        return f"paused at {at}, outside of the backfill hours of {self.service.tenant} ({hours})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,11 @@
 """Keeping backfills of history to their hours and their longest time: what the sensor `backfill_hours` does.
 
 Here belongs which backfills are stopped and which go on. When a tenant is open belongs to `hours.py`, how a backfill is
-stopped and resumed to `launching.py`. A backfill of several tenants, launched in the UI, is stopped as a whole only when
-none of them may go on; until then its runs stop one by one, and it goes on when the first of those opens.
+stopped and resumed to `launching.py`. A backfill of several tenants, launched in the UI, is stopped as a whole only
+when none of them may go on; until then its runs stop one by one, and it goes on when the first of those opens.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -45,10 +46,18 @@ LATELY = timedelta(days=2)
 Act = Callable[[], str]
 
 
-def keep_hours(wiring: Wiring, instance: DagsterInstance, graph: Graph) -> Iterator[str]:
+def keep_hours(
+    wiring: Wiring,
+    instance: DagsterInstance,
+    graph: Graph,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    patience: float = CANCEL_SECONDS,
+) -> Iterator[str]:
     """Stop what may not go on, go on with what was paused and may; tell of each, and of each that could not be."""
     until = monotonic() + KEEPING_SECONDS
-    for backfill, act in _due(wiring, instance, graph):
+    cancel = partial(launching.cancel, instance, timeout=patience, sleep=sleep)
+    for backfill, act in _due(wiring, instance, graph, cancel):
         name = backfill.title or backfill.backfill_id
         if monotonic() > until:
             yield f"{name}: the next time, since others took long"
@@ -59,7 +68,9 @@ def keep_hours(wiring: Wiring, instance: DagsterInstance, graph: Graph) -> Itera
             yield f"{name}: not now: {error}"
 
 
-def _due(wiring: Wiring, instance: DagsterInstance, graph: Graph) -> Iterator[tuple[Backfill, Act]]:
+def _due(
+    wiring: Wiring, instance: DagsterInstance, graph: Graph, cancel: Callable[..., int]
+) -> Iterator[tuple[Backfill, Act]]:
     now = wiring.clock()
     stops = _stops(instance, now)
     for backfill in backfills(instance, {}, statuses=[BulkActionStatus.CANCELED, BulkActionStatus.COMPLETED_FAILED]):
@@ -70,7 +81,7 @@ def _due(wiring: Wiring, instance: DagsterInstance, graph: Graph) -> Iterator[tu
     for backfill in backfills(instance, {}, statuses=[BulkActionStatus.REQUESTED]):
         theirs = accounts(wiring, backfill)
         if (found := _halt(theirs, backfill, now)) and not _comes_to_a_commit(instance, theirs, backfill, now):
-            yield backfill, partial(_stop, instance, backfill, found)
+            yield backfill, partial(_stop, cancel, backfill, found)
 
 
 def _stops(instance: DagsterInstance, now: datetime) -> Mapping[str, datetime]:
@@ -136,14 +147,14 @@ def _comes_to_a_commit(
     return any(_halt(theirs, backfill, datetime.fromtimestamp(start, UTC)) is None for start in starts)
 
 
-def _stop(instance: DagsterInstance, backfill: Backfill, found: Halt) -> str:
+def _stop(cancel: Callable[..., int], backfill: Backfill, found: Halt) -> str:
     match found:
         case Closed(until=until, opens=opens):
             tags, rest = pause_mark(backfill, until), f"it goes on at {opens} by itself"
         case TimedOut(service=service):
             tags = {TIMED_OUT_TAG: f"{service.spec.timeout_hours} hours"}
             rest = f"`backfill resume {backfill.backfill_id}` goes on"
-    stopped = launching.cancel(instance, backfill.backfill_id, timeout=CANCEL_SECONDS, mark=tags)
+    stopped = cancel(backfill.backfill_id, mark=tags)
     return f"{found}, with {stopped} of its runs; {rest}"
 
 

@@ -167,7 +167,7 @@ def launch_history(
     reason: str,
     requested_by: str,
 ) -> Launched:
-    """Make the tenant a partition and launch the plan as one native backfill; outside of its hours it is a paused one."""
+    """Make the tenant a partition and launch the plan as one native backfill, a paused one outside of its hours."""
     tenant, name = service.tenant, service.spec.name
     instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
     keys = [partition_key(tenant, window) for window in plan.windows]

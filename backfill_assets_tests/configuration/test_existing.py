@@ -120,8 +120,9 @@ def test_a_complete_file_loads_unchanged_and_says_what_it_did_not_use(files: Exi
         ),
         (
             "backfill_config.json: this version has no use for monitoring, default_settings.max_concurrent_jobs, "
-            "default_settings.retry_attempts, scheduling.auto_detect_frequency_minutes, scheduling.max_parallel_tenants, "
-            f"{where}.optional_endpoints, {where}.master_data_endpoints, {where}.transactional_data_endpoints"
+            "default_settings.retry_attempts, scheduling.auto_detect_frequency_minutes, "
+            f"scheduling.max_parallel_tenants, {where}.optional_endpoints, {where}.master_data_endpoints, "
+            f"{where}.transactional_data_endpoints"
         ),
         (
             "backfill_config.json: service_settings.connectwise.priority_endpoints: 'company/contacts' is not a known "
