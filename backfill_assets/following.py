@@ -1,10 +1,12 @@
 """Following Dagster backfills: finding them, and what has come of them.
 
 Here belongs what is read, and one correction of what Dagster says too early. Starting, stopping and resuming belongs to
-`launching.py`; these two are the only places that touch Dagster's private backfill API, and their tests pin it.
+`launching.py`, what a backfill's tags say of its stopping to `pausing.py`; these three are the only places that touch
+Dagster's private backfill API, and their tests pin it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
@@ -62,10 +64,7 @@ def targeted(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> fro
     """The partitions of an asset that the backfill of this run was launched for; none where it belongs to none."""
     backfill_id = run.tags.get(BACKFILL_ID_TAG)
     backfill = instance.get_backfill(backfill_id) if backfill_id else None
-    if backfill is None or backfill.asset_backfill_data is None:
-        return frozenset()
-    subsets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
-    return frozenset(subsets[asset].get_partition_keys()) if asset in subsets else frozenset()
+    return frozenset() if backfill is None else frozenset(targets(backfill).get(asset, ()))
 
 
 def unfinished(backfill: Backfill, graph: Graph, instance: DagsterInstance) -> frozenset[AssetKeyPartitionKey]:
@@ -76,6 +75,28 @@ def unfinished(backfill: Backfill, graph: Graph, instance: DagsterInstance) -> f
         told = backfill.get_asset_backfill_data(graph)
         left = told.target_subset - told.materialized_subset - told.failed_and_downstream_subset
         return frozenset(left.iterate_asset_partitions())
+
+
+def launched_at(backfill: PartitionBackfill) -> datetime:
+    """When it was launched."""
+    return datetime.fromtimestamp(backfill.backfill_timestamp, UTC)
+
+
+def targets(backfill: PartitionBackfill) -> Mapping[AssetKey, Iterable[str]]:
+    """The partitions that it was launched for, by asset."""
+    found = backfill.asset_backfill_data
+    subsets = found.target_subset.partitions_subsets_by_asset_key if found else {}
+    return {asset: subset.get_partition_keys() for asset, subset in subsets.items()}
+
+
+def began(instance: DagsterInstance, run: DagsterRun) -> datetime:
+    """When the run's backfill was launched; for a run outside of any, when it started itself."""
+    backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if BACKFILL_ID_TAG in run.tags else None
+    if backfill is not None:
+        return launched_at(backfill)
+    record = instance.get_run_record_by_id(run.run_id)
+    started = record.start_time if record else None
+    return datetime.now(UTC) if started is None else datetime.fromtimestamp(started, UTC)
 
 
 def is_daemon_alive(instance: DagsterInstance) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
@@ -37,6 +38,7 @@ from backfill_assets.following import (
     runs,
     settle,
 )
+from backfill_assets.pausing import end_pause, is_paused, marked, pause_mark, stopped_runs, unmarked
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ REASON_TAG = "backfill/reason"
 REQUESTED_BY_TAG = "backfill/requested_by"
 TENANT_TAG, SERVICE_TAG = "backfill/tenant", "backfill/service"
 """Where a backfill has one."""
+HISTORY, SYNC = "tenant_history", "incremental_sync"
+"""The two domains whose runs share tenants."""
 
 MAX_TITLE = 100
 RETRY_SECONDS, RECENT_SECONDS = 10.0, 600.0
@@ -60,7 +64,10 @@ Lock = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class BackfillRequest:
-    """What to launch, why, and for whom; two requests with the same `key` are the same target."""
+    """What to launch, why, and for whom; two requests with the same `key` are the same target.
+
+    One with `paused_until` waits as a paused backfill, which goes on by itself.
+    """
 
     domain: str
     key: str
@@ -70,24 +77,26 @@ class BackfillRequest:
     partitions: Mapping[AssetKey, Sequence[str]]
     tags: Mapping[str, str] = field(default_factory=dict)
     run_config: Mapping[str, Any] | None = None
+    paused_until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launched:
-    """The backfill that answers a request; `is_new` is false when one for the same target was already active."""
+    """The backfill that answers a request; `is_new` is false when one for the same target was active or paused."""
 
     backfill_id: str
     is_new: bool
 
 
 def launch(instance: DagsterInstance, graph: Graph, request: BackfillRequest, *, lock: Lock) -> Launched:
-    """Launch a native Dagster backfill, unless one with the same key is active.
+    """Launch a native Dagster backfill, unless one with the same key is active or paused.
 
     `lock` serialises everybody who launches, so that a target asked for twice at once starts once.
     """
     with lock(f"launch:{request.key}"):
-        if active := backfills(instance, {KEY_TAG: request.key}, statuses=ACTIVE):
-            return Launched(backfill_id=active[0].backfill_id, is_new=False)
+        known = backfills(instance, {KEY_TAG: request.key})
+        if open_ones := [backfill for backfill in known if not has_ended(backfill) or is_paused(backfill)]:
+            return Launched(backfill_id=open_ones[0].backfill_id, is_new=False)
         if strangers := [asset.to_user_string() for asset in request.partitions if not graph.has(asset)]:
             raise UsageError(
                 f"the code that Dagster has loaded knows no {', '.join(strangers)}; restart the code server and the "
@@ -97,25 +106,40 @@ def launch(instance: DagsterInstance, graph: Graph, request: BackfillRequest, *,
         with partition_loading_context(dynamic_partitions_store=instance):
             subset = AssetGraphSubset.from_asset_partition_set(targets, graph)
             backfill = _new(instance, subset, _tags(request), request.title, request.reason, request.run_config)
+        if request.paused_until is not None:
+            # As one that was stopped before its first run: nothing of it stands in anybody's way.
+            backfill = marked(backfill, pause_mark(backfill, request.paused_until))
+            backfill = backfill._replace(status=BulkActionStatus.CANCELED, backfill_end_timestamp=time.time())
         instance.add_backfill(backfill)
         return Launched(backfill_id=backfill.backfill_id, is_new=True)
 
 
 def cancel(
-    instance: DagsterInstance, backfill_id: str, *, timeout: float = 60, sleep: Callable[[float], None] = time.sleep
+    instance: DagsterInstance,
+    backfill_id: str,
+    *,
+    timeout: float = 60,
+    sleep: Callable[[float], None] = time.sleep,
+    mark: Mapping[str, str] | None = None,
 ) -> int:
     """Stop a backfill and its queued and running runs; return how many runs were stopped.
 
     Telling only Dagster's daemon would let queued runs start and running ones go on for half a minute. Returns when
-    no run of it has been left for two seconds. Raises `UsageError` for one that has ended, since cancelling that would
-    change what it says, and `TransientError` when runs are left after `timeout` seconds.
+    no run of it has been left for two seconds. `mark` are tags that say why it stopped, `pause_mark` for one that goes
+    on by itself; without one, a paused backfill is paused no more. Raises `UsageError` for one that has ended
+    otherwise, since cancelling that would change what it says, and `TransientError` when runs are left after `timeout`
+    seconds.
     """
-    if has_ended(backfill := find(instance, backfill_id)):
+    backfill = find(instance, backfill_id)
+    if has_ended(backfill) and is_paused(backfill) and not mark:
+        end_pause(instance, backfill_id)
+        return 0
+    if has_ended(backfill):
         raise UsageError(f"backfill {backfill_id} has ended ({backfill.status.value}); there is nothing to stop")
     stopped: set[str] = set()
     deadline, quiet = time.monotonic() + timeout, 0.0
     while quiet < QUIET_SECONDS:
-        _mark_canceling(instance, backfill_id)
+        _mark_canceling(instance, backfill_id, mark or {})
         left = runs(instance, backfill_id, UNFINISHED)
         if left and time.monotonic() > deadline:
             raise TransientError(
@@ -127,14 +151,16 @@ def cancel(
             _terminate(instance, run)
         quiet = 0.0 if left else quiet + POLL_SECONDS
         sleep(POLL_SECONDS)
+    if not mark:
+        end_pause(instance, backfill_id)
     return len(stopped)
 
 
-def _mark_canceling(instance: DagsterInstance, backfill_id: str) -> None:
+def _mark_canceling(instance: DagsterInstance, backfill_id: str, mark: Mapping[str, str]) -> None:
     # Each time anew: the daemon may write back what it read before we came.
     backfill = find(instance, backfill_id)
     if backfill.status is BulkActionStatus.REQUESTED:
-        instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELING))
+        instance.update_backfill(marked(backfill, mark)._replace(status=BulkActionStatus.CANCELING))
 
 
 def _terminate(instance: DagsterInstance, run: DagsterRun) -> None:
@@ -159,8 +185,14 @@ def wait_until_canceled(
 def resume(instance: DagsterInstance, graph: Graph, backfill_id: str, *, lock: Lock) -> Launched:
     """Launch what an ended backfill left undone: failed, cancelled and never started partitions.
 
-    Raises `UsageError` when it has not ended, or when nothing is left.
+    A paused one is paused no more. Raises `UsageError` when it has not ended, or when nothing is left.
     """
+    launched = _resumed(instance, graph, backfill_id, lock=lock)
+    end_pause(instance, backfill_id)
+    return launched
+
+
+def _resumed(instance: DagsterInstance, graph: Graph, backfill_id: str, *, lock: Lock) -> Launched:
     backfill = settle(instance, graph, find(instance, backfill_id))
     if not has_ended(backfill):
         raise UsageError(
@@ -178,7 +210,7 @@ def resume(instance: DagsterInstance, graph: Graph, backfill_id: str, *, lock: L
                 left = left - one.get_asset_backfill_data(graph).materialized_subset
             if not left.num_partitions_and_non_partitioned_assets:
                 raise UsageError(f"backfill {backfill_id} has nothing left to do: all its partitions are materialised")
-            tags = {**backfill.tags, PARENT_BACKFILL_ID_TAG: backfill_id, ROOT_BACKFILL_ID_TAG: root}
+            tags = {**unmarked(backfill.tags), PARENT_BACKFILL_ID_TAG: backfill_id, ROOT_BACKFILL_ID_TAG: root}
             title = f"Resumed: {(backfill.title or backfill_id).removeprefix('Resumed: ')}"
             again = _new(instance, left, tags, title, backfill.description, backfill.run_config)
         instance.add_backfill(again)
@@ -189,12 +221,13 @@ def recover(instance: DagsterInstance, graph: Graph, tags: Mapping[str, str], *,
     """Put right what Dagster's daemon got wrong of these backfills lately; return what was launched for it.
 
     One that was called failed too early is settled, and one that lost the retry of a crashed run is resumed. One that
-    failed with its sentence is left to a person.
+    failed with its sentence is left to a person, and one whose runs stopped by themselves to what stopped them.
     """
     ended = backfills(instance, tags, statuses=[BulkActionStatus.COMPLETED_FAILED])
     lately = [b for b in ended if RETRY_SECONDS < time.time() - (b.backfill_end_timestamp or 0) < RECENT_SECONDS]
     unsettled = [b for b in lately if not has_succeeded(settle(instance, graph, b))]
-    lost = [b for b in unsettled if not resumptions(instance, b) and lost_retries(instance, b)]
+    crashed = [b for b in unsettled if not resumptions(instance, b) and lost_retries(instance, b)]
+    lost = [b for b in crashed if not stopped_runs(instance, b)]
     resumed = []
     for backfill in lost:
         # Whoever resumed it at the same time has left nothing to do.

@@ -17,12 +17,10 @@ from dagster._core.storage.tags import (
 )
 
 from backfill_assets.adapters.rest.registry import connectors
-from backfill_assets.launching import DOMAIN_TAG, SERVICE_TAG, TENANT_TAG
+from backfill_assets.launching import DOMAIN_TAG, HISTORY, SERVICE_TAG, SYNC, TENANT_TAG
 from backfill_assets.tenant_history.partitions import service_of, tenant_of
 
 _log = logging.getLogger(__name__)
-
-HISTORY, SYNC = "tenant_history", "incremental_sync"
 
 SLOT_TAG, SHARED = "backfill/slot", "shared"
 """On every run but those of incremental sync, which are let into the slot that is left."""

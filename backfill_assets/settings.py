@@ -72,7 +72,8 @@ DOMAINS = ("tenant_history",)
 class TenantService:
     """One tenant's account at one service.
 
-    `spec` has the tenant's overrides in it; `enabled` is off for all services of a tenant that is off;
+    `spec` has the tenant's overrides in it; `enabled` is off for all services of a tenant that is off; `time_zone` is
+    the tenant's;
     `credential` is by field; `credential_names` are the variables that hold it; `missing` names the settings that
     lack, or whose file cannot be read, before the service can be read.
     """
@@ -84,6 +85,7 @@ class TenantService:
     credential: Mapping[str, str] = field(repr=False)
     missing: tuple[str, ...]
     credential_names: tuple[str, ...]
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +232,7 @@ class _TenantReader:
         self._tell(service_problems(section, self.builtin, partial(self.directory.where, tenant)))
         services = {
             # A known service that is not among the specs has a malformed section of its own, which is told already.
-            name: self._service(tenant, self.services.specs[name], wanted, section.enabled, listing)
+            name: self._service(tenant, self.services.specs[name], wanted, section, listing)
             for name, wanted in section.services.items()
             if name in self.services.specs
         }
@@ -244,7 +246,7 @@ class _TenantReader:
             self.problems.add(*sentences)
 
     def _service(
-        self, tenant: str, spec: ServiceSpec, section: TenantServiceSection, enabled: bool, listing: Listing
+        self, tenant: str, spec: ServiceSpec, section: TenantServiceSection, whole: TenantSection, listing: Listing
     ) -> TenantService | None:
         """The service; None where what is wrong with it stops only itself."""
         problems = Problems()
@@ -267,7 +269,8 @@ class _TenantReader:
         return TenantService(
             tenant=tenant,
             spec=wanted,
-            enabled=enabled and section.enabled,
+            enabled=whole.enabled and section.enabled,
+            time_zone=whole.time_zone,
             base_url=address.url,
             credential=credential.values,
             missing=(*credential.missing, *address.missing, *unaddressed),

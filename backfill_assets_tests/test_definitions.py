@@ -98,11 +98,12 @@ def test_an_existing_backfill_config_loads_unchanged(loaded: Any) -> None:
     assert set(TABLES) < set(loaded["told"][3]["grains"])
 
 
-def test_the_sensor_that_spots_new_services_runs_by_default_and_often(loaded: Any) -> None:
+def test_the_sensors_run_by_default_and_often(loaded: Any) -> None:
     for told in loaded["told"]:
-        [(name, status, seconds)] = told["sensors"]
-        assert (name, status) == ("new_tenant_services", "RUNNING")
-        assert seconds <= 30
+        assert {name for name, _, _ in told["sensors"]} == {"new_tenant_services", "backfill_hours"}
+        for _, status, seconds in told["sensors"]:
+            assert status == "RUNNING"
+            assert seconds <= 30
 
 
 def test_canonical_tables_are_partitioned_by_tenant(loaded: Any) -> None:

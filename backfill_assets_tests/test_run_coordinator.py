@@ -17,8 +17,9 @@ from backfill_assets.core.keys import encode_key
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.following import Graph
+from backfill_assets.launching import HISTORY, SYNC
 from backfill_assets.resources import wiring
-from backfill_assets.run_coordinator import HISTORY, HISTORY_OF_TAG, SHARED, SLOT_TAG, SYNC, TaggingRunCoordinator
+from backfill_assets.run_coordinator import HISTORY_OF_TAG, SHARED, SLOT_TAG, TaggingRunCoordinator
 from backfill_assets.sandbox.stack import DAGSTER_YAML
 from backfill_assets.tenant_history import committing
 from backfill_assets.tenant_history.assets import table_asset

@@ -10,6 +10,7 @@ from backfill_assets.cli.command import Output
 from backfill_assets.cli.instance import asset_graph
 from backfill_assets.errors import PermanentError
 from backfill_assets.following import Backfill
+from backfill_assets.pausing import is_paused, paused_until
 
 POLL_SECONDS = 1.0
 RECOVERY_SECONDS = 75.0
@@ -24,7 +25,8 @@ def bars(output: Output) -> Progress:
 def until_ended(instance: DagsterInstance, backfill_id: str, output: Output) -> None:
     """Show the progress of a backfill until it has ended; raises `PermanentError` when not all of it was done.
 
-    One that lost the retry of a crashed run is followed into the backfill that goes on with the rest.
+    One that lost the retry of a crashed run is followed into the backfill that goes on with the rest; one that is
+    paused is not waited for.
     """
     if not following.is_daemon_alive(instance):
         output.remark("no Dagster daemon runs on this instance: nothing begins before `dagster-daemon run` is started")
@@ -34,6 +36,12 @@ def until_ended(instance: DagsterInstance, backfill_id: str, output: Output) -> 
             backfill = _follow(instance, successor.backfill_id, progress)
     if not following.has_succeeded(backfill):
         backfill = following.settle(instance, asset_graph(), backfill)
+    if is_paused(backfill):
+        until = f"{paused_until(backfill):%Y-%m-%d %H:%M} UTC"
+        raise PermanentError(
+            f"backfill {backfill.backfill_id} is paused until {until} and goes on by itself; "
+            f"`backfill cancel {backfill.backfill_id}` keeps it from that"
+        )
     if not following.has_succeeded(backfill):
         done, total = following.progress(instance, backfill)
         failed = following.runs(instance, backfill.backfill_id, [DagsterRunStatus.FAILURE])

@@ -60,11 +60,15 @@ def _trigger_one(
 ) -> None:
     from backfill_assets.cli.instance import asset_graph
     from backfill_assets.cli.progress import until_ended
+    from backfill_assets.tenant_history.hours import closed
     from backfill_assets.tenant_history.onboarding import check_connection, launch_history
 
     service = wiring.tenant_service(target["tenant_id"], target["service"])
     plan = _plan(wiring, service, target)
     output.remark(describe(plan))
+    pause = closed(service, wiring.clock())
+    if pause is not None:
+        output.remark(f"{service.tenant} is outside of its backfill hours: it waits until {pause.opens}")
     if dry_run:
         output.facts(_plan_facts(plan), text="nothing was launched (--dry-run)")
         return
@@ -72,8 +76,10 @@ def _trigger_one(
     asked = {"reason": "asked for by backfill trigger", "requested_by": f"{getpass.getuser()} (backfill trigger)"}
     launched = launch_history(wiring, instance, asset_graph(), service, plan, **asked)
     text = f"launched backfill {launched.backfill_id}"
+    text += f", which is paused and goes on by itself at {pause.opens}" if pause else ""
     known = f"backfill {launched.backfill_id} for the same target is already under way; nothing was launched"
-    facts = {"backfill_id": launched.backfill_id, "is_new": launched.is_new}
+    waits = {"paused_until": pause.until.isoformat()} if pause else {}
+    facts = {"backfill_id": launched.backfill_id, "is_new": launched.is_new, **waits}
     output.facts({**_plan_facts(plan), **facts}, text=text if launched.is_new else known)
     if wait:
         until_ended(instance, launched.backfill_id, output)
@@ -157,12 +163,13 @@ def _trigger_detected(
 @click.option("--no-check", is_flag=True, help="Do not try the connections.")
 @click.pass_obj
 def services(output: Output, no_check: bool) -> None:
-    """Show each tenant's services: detection's verdict, its reason, and whether the connection works."""
+    """Show each tenant's services: verdict, reason, backfill hours, and whether the connection works."""
     from rich.table import Table
 
     from backfill_assets.cli.instance import open_instance
     from backfill_assets.resources import open_wiring
     from backfill_assets.settings import load_settings
+    from backfill_assets.tenant_history.hours import described
     from backfill_assets.tenant_history.onboarding import survey
 
     settings = load_settings()
@@ -174,6 +181,7 @@ def services(output: Output, no_check: bool) -> None:
                 "service": finding.service.spec.name,
                 "verdict": str(finding.judgement.verdict),
                 "reason": finding.judgement.reason,
+                "backfill_hours": described(finding.service),
                 "connection": "; ".join(_connection(wiring, finding.service, breakers, no_check=no_check)),
             }
             for finding in survey(wiring, instance)
@@ -181,11 +189,13 @@ def services(output: Output, no_check: bool) -> None:
     for note in settings.notes:
         output.remark(note)
     table = Table()
-    for name in ("tenant", "service", "verdict", "reason", "connection"):
+    names = ("tenant", "service", "verdict", "reason", "backfill_hours", "connection")
+    shown = [name for name in names if name != "backfill_hours" or any(row[name] for row in rows)]
+    for name in shown:
         # Folded, not cut: the end of a variable's name is what a person must read.
-        table.add_column(name, overflow="fold")
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[name] for name in shown))
     output.table(rows, table)
 
 

@@ -11,13 +11,14 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from backfill_assets.configuration.files import Section, checked, dotted
-from backfill_assets.configuration.values import MaybeCount, MaybeDay, MaybeTexts
+from backfill_assets.configuration.values import MaybeCount, MaybeDay, MaybeHours, MaybeTexts
 from backfill_assets.core.source import ServiceSpec
 
 EXISTING_KEYS = ("default_settings", "service_settings", "tenant_overrides", "scheduling", "monitoring")
 
 _UNREAD = {
-    *("max_concurrent_jobs", "retry_attempts", "timeout_hours", "scheduling", "monitoring"),
+    *("max_concurrent_jobs", "retry_attempts", "monitoring"),
+    *("auto_detect_frequency_minutes", "max_parallel_tenants"),
     *("optional_endpoints", "master_data_endpoints", "transactional_data_endpoints"),
 }
 """Known settings that nothing reads: retries, pace and concurrency are decided elsewhere now."""
@@ -27,6 +28,7 @@ _NEW_NAMES = {
     "chunk_size_days": "chunk_size_days",
     "rate_limit_requests_per_minute": "requests_per_minute",
     "history_start": "history_start",
+    "timeout_hours": "timeout_hours",
 }
 
 
@@ -43,9 +45,8 @@ def translate(document: object, *, file: str, builtin: Mapping[str, ServiceSpec]
     """Say in today's words what the file says; a setting that is known but malformed raises `ConfigurationError`."""
     config = checked(_Config, document, file=file)
     services = {name: _service(builtin[name], section, config) for name, section in _known(config, builtin)}
-    defaults = {"chunk_size_days": size} if (size := config.default_settings.chunk_size_days) else {}
     return Translation(
-        services=dict.fromkeys(builtin, defaults) | services,
+        services=dict.fromkeys(builtin, _for_all(config)) | services,
         overrides={tenant: _overrides(sections) for tenant, sections in config.tenant_overrides.items()},
         notes=tuple(f"{file}: {note}" for note in _notes(config, builtin)),
     )
@@ -62,6 +63,11 @@ class _Loose(Section):
 
 class _Defaults(_Loose):
     chunk_size_days: MaybeCount = None
+    timeout_hours: MaybeCount = None
+
+
+class _Scheduling(_Loose):
+    backfill_window_hours: MaybeHours = None
 
 
 class _Service(_Loose):
@@ -82,6 +88,7 @@ class _Config(_Loose):
     default_settings: _Defaults = Field(default_factory=_Defaults)
     service_settings: dict[str, _Service] = Field(default_factory=dict)
     tenant_overrides: dict[str, dict[str, _Override]] = Field(default_factory=dict)
+    scheduling: _Scheduling = Field(default_factory=_Scheduling)
 
 
 def _spoken_of(config: _Config) -> Iterator[str]:
@@ -95,9 +102,15 @@ def _known(config: _Config, builtin: Mapping[str, ServiceSpec]) -> Iterator[tupl
 
 
 def _service(spec: ServiceSpec, section: _Service, config: _Config) -> dict[str, Any]:
-    said = config.default_settings.new_settings() | section.new_settings()
+    said = _for_all(config) | section.new_settings()
     priorities = _priorities(spec, section.priority_endpoints or ())
     return said | {"tables": {name: {"priority": priority} for name, priority in priorities.items()}}
+
+
+def _for_all(config: _Config) -> dict[str, Any]:
+    """What the file says of every service."""
+    hours = config.scheduling.backfill_window_hours
+    return config.default_settings.new_settings() | ({"backfill_hours": hours} if hours else {})
 
 
 def _priorities(spec: ServiceSpec, endpoints: tuple[str, ...]) -> Mapping[str, int]:
@@ -112,6 +125,11 @@ def _overrides(sections: Mapping[str, _Override]) -> Mapping[str, Mapping[str, i
 
 
 def _notes(config: _Config, builtin: Mapping[str, ServiceSpec]) -> Iterator[str]:
+    if hours := config.scheduling.backfill_window_hours:
+        yield (
+            f"scheduling.backfill_window_hours ({hours}), which nothing read before, is in force now: history is read "
+            "only in these hours of each tenant's time_zone; remove it to read around the clock"
+        )
     unread: list[str] = []
     for path in _unknown_keys(config, builtin):
         if path[-1] in _UNREAD:
@@ -132,6 +150,7 @@ def _notes(config: _Config, builtin: Mapping[str, ServiceSpec]) -> Iterator[str]
 def _unknown_keys(config: _Config, builtin: Mapping[str, ServiceSpec]) -> Iterator[tuple[str, ...]]:
     yield from ((key,) for key in config.model_extra or ())
     yield from (("default_settings", key) for key in config.default_settings.model_extra or ())
+    yield from (("scheduling", key) for key in config.scheduling.model_extra or ())
     for name, section in _known(config, builtin):
         yield from (("service_settings", name, key) for key in section.model_extra or ())
     for tenant, sections in config.tenant_overrides.items():

@@ -181,7 +181,8 @@ def _sentence(kind: type[Section], problem: ErrorDetails, *, file: str, path: Se
         case "missing":
             return f"{where} is missing"
         case "value_error":
-            return f"{where} {problem['ctx']['error']}, not {_shown(problem['input'])}"
+            said = str(problem["ctx"]["error"])
+            return f"{where} {said}, not {_shown(problem['input'])}" if said.startswith("must ") else f"{where} {said}"
         case _:
             return f"{where} must be a mapping of names to values, not {_kind_of(problem['input'])}"
 

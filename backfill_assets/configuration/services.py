@@ -30,8 +30,10 @@ from backfill_assets.configuration.values import (
     MaybeDay,
     MaybeFrequency,
     MaybeGrain,
+    MaybeHours,
     MaybeText,
     MaybeWhole,
+    spec_changes,
 )
 from backfill_assets.core.retries import DEFAULT_POLICY
 from backfill_assets.core.source import ServiceSpec, TableSpec
@@ -68,6 +70,8 @@ class ServiceSection(Section):
     bulk_above_rows: MaybeCount = None
     sync_frequency: MaybeFrequency = None
     overlap_minutes: MaybeCount = None
+    backfill_hours: MaybeHours = None
+    timeout_hours: MaybeCount = None
     page_size: MaybeCount = None
     tables: dict[str, TableSection] = Field(default_factory=dict)
 
@@ -197,7 +201,7 @@ def _sections(
 
 
 def _merged(spec: ServiceSpec, section: ServiceSection) -> ServiceSpec:
-    said = section.model_dump(exclude={"tables"}, exclude_none=True)
+    said = spec_changes(section, but={"tables"})
     tables = {table.slug: table for table in spec.tables}
     for name, table_section in section.tables.items():
         table = _merged_table(spec, name, table_section)

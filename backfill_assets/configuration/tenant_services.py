@@ -172,6 +172,8 @@ def _flag(value: object) -> bool | None:
 
 
 def _whole(value: object) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
     return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else value
 
 

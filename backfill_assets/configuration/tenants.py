@@ -30,7 +30,15 @@ from backfill_assets.configuration.services import (
     page_problem,
     unknown_service,
 )
-from backfill_assets.configuration.values import Flag, MaybeCount, MaybeTableNames, MaybeText, TimeZone
+from backfill_assets.configuration.values import (
+    Flag,
+    MaybeCount,
+    MaybeHours,
+    MaybeTableNames,
+    MaybeText,
+    TimeZone,
+    spec_changes,
+)
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
 
@@ -64,12 +72,14 @@ class TenantServiceSection(Section):
     breaker_failures: MaybeCount = None
     breaker_pause_seconds: MaybeCount = None
     bulk_above_rows: MaybeCount = None
+    backfill_hours: MaybeHours = None
+    timeout_hours: MaybeCount = None
     page_size: MaybeCount = None
     tables: MaybeTableNames = None
 
-    def overrides(self) -> dict[str, int]:
-        """The numbers that this tenant sets for itself."""
-        return self.model_dump(exclude={"enabled", "base_url", "tables"}, exclude_none=True)
+    def overrides(self) -> dict[str, Any]:
+        """The numbers and hours that this tenant sets for itself."""
+        return spec_changes(self, but={"enabled", "base_url", "tables"})
 
 
 class TenantSection(Section):

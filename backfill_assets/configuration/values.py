@@ -3,14 +3,17 @@
 A kind refuses what it is not instead of converting it: `true` is no number, and a number left blank is not "unset".
 """
 
-from datetime import date, datetime
+import re
+from collections.abc import Set
+from datetime import date, datetime, time
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, InstanceOf
 
 from backfill_assets.core.frequency import cron_of
+from backfill_assets.core.opening import Hours
 from backfill_assets.core.source import ColumnType, Grain
 
 _MOST = 1_000_000
@@ -81,6 +84,27 @@ def _time_zone(value: object) -> str:
         raise ValueError("must be a time zone like Europe/Berlin") from None
 
 
+def _hours(value: object) -> Hours | bool:
+    """Hours of a day, or False where it says `off`, which YAML reads as false."""
+    if isinstance(value, Hours) or value is False or value == "off":
+        return value if isinstance(value, Hours) else False
+    if not isinstance(value, dict) or not value.keys() <= {"start", "end"}:
+        raise ValueError('must be a start and an end like {start: "22:00", end: "06:00"}, or off')
+    start, end = (_time_of_day(name, value.get(name)) for name in ("start", "end"))
+    if start == end:
+        raise ValueError("begins when it ends; write off to read around the clock")
+    return Hours(start=start, end=end)
+
+
+def _time_of_day(name: str, value: object) -> time:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 23:
+        return time(value)
+    if isinstance(value, str) and (found := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", value.strip())):
+        return time(int(found[1]), int(found[2]))
+    # Without the quotes, YAML reads 22:00 as the number 1320.
+    raise ValueError(f'has no {name} that is a time like "22:00", in quotes, or a whole hour from 0 to 23')
+
+
 def _one_of(kind: type[StrEnum], value: object) -> StrEnum:
     if not isinstance(value, str) or value not in list(kind):
         *others, last = kind
@@ -112,5 +136,13 @@ MaybeText = Annotated[str | None, BeforeValidator(_text)]
 MaybeTexts = Annotated[tuple[str, ...] | None, BeforeValidator(_texts)]
 MaybeTableNames = Annotated[tuple[str, ...] | None, BeforeValidator(_table_names)]
 MaybeDay = Annotated[date | None, BeforeValidator(_day)]
+MaybeHours = Annotated[InstanceOf[Hours] | Literal[False] | None, BeforeValidator(_hours)]
+"""False is said where hours are switched off."""
 MaybeGrain = Annotated[Grain | None, BeforeValidator(_grain)]
 MaybeFrequency = Annotated[str | None, BeforeValidator(_frequency)]
+
+
+def spec_changes(section: BaseModel, *, but: Set[str]) -> dict[str, Any]:
+    """What a section says, as fields of a service, but for these; hours that are switched off are None there."""
+    said = {name: getattr(section, name) for name in type(section).model_fields if name not in but}
+    return {name: None if value is False else value for name, value in said.items() if value is not None}

@@ -10,6 +10,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from backfill_assets.core.opening import Hours
+
 Record = Mapping[str, Any]
 """One record as the service sent it: decoded JSON, nested, not yet flattened."""
 
@@ -72,9 +74,10 @@ class ServiceSpec:
     past `chunk_target_rows` or `chunk_target_seconds`. After `breaker_failures` failures in a row nobody asks the
     service for `breaker_pause_seconds`. A read of more than `bulk_above_rows` goes through the service's bulk
     interface, where it has one. Incremental sync runs at every `sync_frequency` (`15min`, `hourly`, `daily` or a cron
-    expression) and reads again what the one before may have seen too early, by `overlap_minutes`. `address_field` is
-    the credential field that holds no secret but the service's address. The credential fields in `optional_together`
-    may be absent, but only all of them.
+    expression) and reads again what the one before may have seen too early, by `overlap_minutes`. History is read in
+    the `backfill_hours` of the tenant's time zone only, where there are any, and a backfill of it stops after
+    `timeout_hours`. `address_field` is the credential field that holds no secret but the service's address. The
+    credential fields in `optional_together` may be absent, but only all of them.
     """
 
     name: str
@@ -94,6 +97,8 @@ class ServiceSpec:
     bulk_above_rows: int | None = None
     sync_frequency: str = "hourly"
     overlap_minutes: int = 15
+    backfill_hours: Hours | None = None
+    timeout_hours: int = 24
     page_size: int = 1000
     max_page_size: int = 1000
     grain: Grain = Grain.WEEKLY

@@ -214,7 +214,7 @@ class Stack:
         }
         _write_yaml(self.home / "tenants.yaml", {"tenants": tenants})
         said = {"requests_per_minute": REQUESTS_PER_MINUTE, "sync_frequency": SYNC_FREQUENCY}
-        _write_yaml(self.home / "services.yaml", {"services": {service: said for service in self.services}})
+        _write_yaml(self.home / "services.yaml", {"services": dict.fromkeys(self.services, said)})
 
     def _write_environment(self) -> None:
         """Write the variables as a shell reads them, for commands in another terminal."""

@@ -5,6 +5,8 @@ Here belongs what Dagster sees of a run: what it logs, and when it fails. What i
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,16 +16,20 @@ from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError, UsageError
-from backfill_assets.following import materialised_before, targeted
+from backfill_assets.following import began, materialised_before, targeted
+from backfill_assets.launching import DOMAIN_TAG, SYNC
+from backfill_assets.pausing import OUTSIDE_HOURS, PAUSED_UNTIL_TAG, STOPPED_TAG, TIMEOUT
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.backfill import Outcome, TableBackfill, WindowDone, WindowFailed
 from backfill_assets.tenant_history.checks import check_spec, completeness_check
 from backfill_assets.tenant_history.handing_over import HandingOver
+from backfill_assets.tenant_history.hours import Closed, Halt, Halted, halt, halted_sentence
 from backfill_assets.tenant_history.partitions import asset_key, by_tenant, partition_key, tenant_windows
 from backfill_assets.tenant_history.plan import windows_per_run
 
 SHOWN_FAILURES = 5
+BACKFILL_TAG = "dagster/backfill"
 
 
 class ChunkConfig(dg.Config):
@@ -52,20 +58,37 @@ def table_asset(spec: ServiceSpec, table: TableSpec) -> dg.AssetsDefinition:
         context: AssetExecutionContext, config: ChunkConfig, wiring: dg.ResourceParam[Wiring]
     ) -> Iterator[Any]:
         wanted = set(context.partition_keys) - materialised_before(context.instance, context.run, key)
+        since = began(context.instance, context.run)
         filling = TableRun(
-            run=context.run, instance=context.instance, wiring=wiring, spec=spec, table=table, config=config
+            run=context.run,
+            instance=context.instance,
+            wiring=wiring,
+            spec=spec,
+            table=table,
+            config=config,
+            began=since,
         )
-        failed = []
+        failed: list[tuple[str, str]] = []
+        halts: list[Halt] = []
+        done = 0
         for tenant, windows in by_tenant(spec, sorted(wanted)).items():
             for outcome in filling.outcomes(tenant, windows):
-                if isinstance(outcome, WindowFailed):
-                    failed.append((partition_key(tenant, outcome.window), outcome.reason))
-                else:
-                    context.log_event(materialisation(key, tenant, outcome))
+                match outcome:
+                    case WindowDone():
+                        context.log_event(materialisation(key, tenant, outcome))
+                        done += 1
+                    case WindowFailed():
+                        failed.append((partition_key(tenant, outcome.window), outcome.reason))
+                    case _:
+                        halts.append(outcome)
+        problems = [failure_sentence(failed, of=len(wanted))] if failed else []
+        if halts:
+            left = len(wanted) - done - len(failed)
+            problems.append(note_halts(context.instance, context.run, halts, left=left, of=len(wanted)))
         yield completeness_check(wiring, spec, table)
-        if failed:
+        if problems:
             # Dagster must say success of the whole only; what was materialised above stays so.
-            raise dg.Failure(failure_sentence(failed, of=len(wanted)), allow_retries=False)
+            raise dg.Failure("; ".join(problems), allow_retries=False)
         # No output is yielded: it would be logged for every partition, also the failed ones.
 
     return fill_table
@@ -89,7 +112,7 @@ def op_name(service: str, table: TableSpec) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TableRun:
-    """One run's work on one table, for whichever tenants it covers."""
+    """One run's work on one table, for whichever tenants it covers; `began` is when its backfill was launched."""
 
     run: dg.DagsterRun
     instance: dg.DagsterInstance
@@ -97,9 +120,13 @@ class TableRun:
     spec: ServiceSpec
     table: TableSpec
     config: ChunkConfig
+    began: datetime
 
-    def outcomes(self, tenant: str, windows: Sequence[Window]) -> Iterator[Outcome]:
-        """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on."""
+    def outcomes(self, tenant: str, windows: Sequence[Window]) -> Iterator[Outcome | Halt]:
+        """Fill one tenant's windows; a tenant that cannot be read fails alone, the others go on.
+
+        Where one may not go on, the last outcome is the reason, and what is left of its windows has none.
+        """
         try:
             service = self._readable(tenant)
             source = self.wiring.connect(service)
@@ -107,16 +134,15 @@ class TableRun:
             yield from (WindowFailed(window=window, reason=str(error)) for window in windows)
             return
         try:
-            yield from self._handed_over(tenant, windows, self._backfill(tenant, source), self._target(service.spec))
+            may_go_on = partial(self._may_go_on, service)
+            hand_over = handing_over(self.wiring, tenant, self.spec, self.table)
+            hand_over.asked_for(self._asked_for(tenant, windows, hand_over))
+            backfill = self._backfill(tenant, source)
+            yield from hand_over.fill(backfill, windows, self._target(service.spec), before_chunk=may_go_on)
+        except Halted as halted:
+            yield halted.halt
         finally:
             source.close()
-
-    def _handed_over(
-        self, tenant: str, windows: Sequence[Window], backfill: TableBackfill, target: ChunkTarget
-    ) -> Iterator[Outcome]:
-        hand_over = handing_over(self.wiring, tenant, self.spec, self.table)
-        hand_over.asked_for(self._asked_for(tenant, windows, hand_over))
-        return hand_over.fill(backfill, windows, target)
 
     def _asked_for(self, tenant: str, windows: Sequence[Window], hand_over: HandingOver) -> Sequence[Window]:
         """All windows of the tenant that the run's backfill is for, where those of the run go beyond what is known."""
@@ -125,6 +151,13 @@ class TableRun:
             return windows
         wanted = targeted(self.instance, self.run, asset_key(self.spec.name, self.table))
         return by_tenant(self.spec, wanted).get(tenant, windows)
+
+    def _may_go_on(self, service: TenantService) -> None:
+        # Incremental sync reads little, at any hour.
+        if self.run.tags.get(DOMAIN_TAG) == SYNC:
+            return
+        if reason := halt(service, began=self.began, now=self.wiring.clock()):
+            raise Halted(reason)
 
     def _target(self, spec: ServiceSpec) -> ChunkTarget:
         return ChunkTarget(
@@ -147,7 +180,7 @@ class TableRun:
             self.spec.name,
             self.table,
             source,
-            job_id=self.run.tags.get("dagster/backfill", self.run.run_id),
+            job_id=self.run.tags.get(BACKFILL_TAG, self.run.run_id),
             run_id=self.run.run_id,
         )
 
@@ -209,6 +242,14 @@ def failure_sentence(failed: Sequence[tuple[str, str]], *, of: int) -> str:
     return "; ".join(
         [f"{len(failed)} of {of} partitions failed", *told, *([f"and {more} more reasons"] if more else [])]
     )
+
+
+def note_halts(instance: dg.DagsterInstance, run: dg.DagsterRun, halts: Sequence[Halt], *, left: int, of: int) -> str:
+    """Tag a run that stops before all is done, so that it can be found; return the sentence that says why."""
+    until = [halt.until for halt in halts if isinstance(halt, Closed)]
+    tags = {STOPPED_TAG: OUTSIDE_HOURS, PAUSED_UNTIL_TAG: min(until).isoformat()} if until else {STOPPED_TAG: TIMEOUT}
+    instance.add_run_tags(run.run_id, tags)
+    return halted_sentence(halts, run.tags.get(BACKFILL_TAG), left=left, of=of)
 
 
 def _few(keys: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What runs by itself: the sensor that spots tenant services whose history is missing, and each service's sync."""
+"""What runs by itself: the sensors that spot new tenant services and keep to their hours, and each service's sync."""
 
 import dagster as dg
 from dagster import _check as check
@@ -8,6 +8,7 @@ from backfill_assets.core.source import ServiceSpec
 from backfill_assets.launching import Launched
 from backfill_assets.resources import open_wiring
 from backfill_assets.settings import load_settings
+from backfill_assets.tenant_history.keeping import keep_hours
 from backfill_assets.tenant_history.onboarding import Started, onboard
 from backfill_assets.tenant_history.partitions import asset_key
 from backfill_assets.tenant_history.sync import Synced, sync
@@ -29,6 +30,23 @@ def new_tenant_services(context: dg.SensorEvaluationContext) -> dg.SkipReason:
             context.log.info(told[-1])
     # A tick without a run request counts as skipped, whatever it launched; this is what the UI shows of it.
     return dg.SkipReason("; ".join(told) or "no tenant service is new")
+
+
+@dg.sensor(
+    name="backfill_hours",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Pauses backfills outside of backfill hours, resumes them, and stops what takes too long.",
+)
+def backfill_hours(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Keep every backfill of history to its hours, by the settings as they are now."""
+    graph = check.not_none(context.repository_def).asset_graph
+    told = []
+    with open_wiring(load_settings()) as wiring:
+        for sentence in keep_hours(wiring, context.instance, graph):
+            told.append(sentence)
+            context.log.info(sentence)
+    return dg.SkipReason("; ".join(told) or "no backfill is to be paused, resumed or stopped")
 
 
 def _tell(started: Started) -> str:

@@ -96,15 +96,19 @@ class TableBackfill:
     sleep: Sleep = time.sleep
     random: Random = field(default=random.random)
 
-    def fill(self, windows: Iterable[Window], target: ChunkTarget) -> Iterator[Outcome]:
+    def fill(
+        self, windows: Iterable[Window], target: ChunkTarget, *, before_chunk: Callable[[], None] = lambda: None
+    ) -> Iterator[Outcome]:
         """Read and commit the windows in chunks, and tell of each window as soon as its chunk is committed.
 
         A chunk in which something cannot be read is cut in halves down to single windows, so that one bad window costs
         no other; a window is read around the records that cannot be sent. What would meet every other chunk as well
-        ends it at once: what is left is told as failed, for the same reason.
+        ends it at once: what is left is told as failed, for the same reason. What `before_chunk` raises ends it between
+        two chunks: what is left is not told of.
         """
         chunks = AdaptiveChunks(windows, target)
         while (chunk := chunks.take()) is not None:
+            before_chunk()
             try:
                 began = perf_counter()
                 done = self._fill_with_tries(chunk, target)

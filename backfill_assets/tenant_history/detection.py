@@ -17,7 +17,9 @@ class Verdict(StrEnum):
     BACKFILL = "backfill"
     OFF = "off"
     NOT_CONFIGURED = "not configured"
+    WAITING = "waiting"
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETED = "completed"
     STOPPED = "stopped"
     ESTABLISHED = "established"
@@ -28,6 +30,7 @@ class History(StrEnum):
 
     NONE = "none"
     ACTIVE = "active"
+    PAUSED = "paused"
     COMPLETED = "completed"
     STOPPED = "stopped"
 
@@ -38,7 +41,8 @@ class Facts:
 
     `missing` names the settings that lack; `stopped_id` is the backfill that failed or was cancelled;
     `oldest_data_age` is None where the lake holds nothing; `was_off` is true from the moment at which the service
-    was seen switched off until a backfill follows its being switched on again.
+    was seen switched off until a backfill follows its being switched on again; `opens` says when its backfill hours
+    begin, and nothing while they last.
     """
 
     is_enabled: bool
@@ -47,6 +51,7 @@ class Facts:
     stopped_id: str = ""
     oldest_data_age: timedelta | None = None
     was_off: bool = False
+    opens: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,8 @@ class Judgement:
 def judge(facts: Facts) -> Judgement:
     """Decide; the first rule that fits wins."""
     verdict, reason = _decide(facts)
+    if verdict is Verdict.BACKFILL and facts.opens:
+        verdict, reason = Verdict.WAITING, f"{reason}; it is launched at {facts.opens}, when its backfill hours begin"
     return Judgement(verdict=verdict, reason=reason)
 
 
@@ -68,6 +75,8 @@ def _decide(facts: Facts) -> tuple[Verdict, str]:
         return Verdict.OFF, "switched off in the tenants file"
     if facts.missing:
         return Verdict.NOT_CONFIGURED, f"not set: {', '.join(facts.missing)}"
+    if facts.history is History.PAUSED:
+        return Verdict.PAUSED, f"its backfill is paused {_until(facts.opens)}"
     if facts.history is History.ACTIVE:
         return Verdict.RUNNING, "its backfill is under way"
     if facts.was_off:
@@ -77,6 +86,10 @@ def _decide(facts: Facts) -> tuple[Verdict, str]:
     if facts.history is History.STOPPED:
         return Verdict.STOPPED, f"its backfill ended before all was done; `backfill resume {facts.stopped_id}` goes on"
     return _by_age(facts.oldest_data_age)
+
+
+def _until(opens: str) -> str:
+    return f"until {opens}, and goes on by itself" if opens else "and goes on within a minute"
 
 
 def _by_age(age: timedelta | None) -> tuple[Verdict, str]:

@@ -47,12 +47,19 @@ class HandingOver:
         first, last = min(windows), max(windows)
         self.handoffs.plan(*self._place, start=first.start, end=last.end)
 
-    def fill(self, backfill: TableBackfill, windows: Sequence[Window], target: ChunkTarget) -> Iterator[Outcome]:
+    def fill(
+        self,
+        backfill: TableBackfill,
+        windows: Sequence[Window],
+        target: ChunkTarget,
+        *,
+        before_chunk: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome]:
         """Fill windows of the table, and note from when on the next reading of it has to begin."""
         began = backfill.clock()
         self.handoffs.begin(*self._place, began)
         done = []
-        for outcome in backfill.fill(windows, target):
+        for outcome in backfill.fill(windows, target, before_chunk=before_chunk):
             if isinstance(outcome, WindowDone):
                 done.append(outcome.window)
             yield outcome

@@ -26,11 +26,13 @@ from backfill_assets.launching import (
     launch,
     recover,
 )
+from backfill_assets.pausing import is_paused
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.assets import op_name
 from backfill_assets.tenant_history.committing import DOMAIN
 from backfill_assets.tenant_history.detection import Facts, History, Judgement, Verdict, judge
+from backfill_assets.tenant_history.hours import closed
 from backfill_assets.tenant_history.partitions import asset_key, canonical_key, partition_key, tenant_set
 from backfill_assets.tenant_history.plan import HistoryPlan, plan_history, windows_per_run
 from backfill_assets.tenant_history.targets import canonical_targets
@@ -168,7 +170,7 @@ def launch_history(
 ) -> Launched:
     """Make the tenant a partition and launch the plan as one native backfill, canonical tables last.
 
-    Those that would have a hole even when the plan is done are left out.
+    Those that would have a hole even when the plan is done are left out. Outside of its hours it is launched paused.
     """
     tenant, name = service.tenant, service.spec.name
     instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
@@ -189,6 +191,7 @@ def launch_history(
         },
         tags={TENANT_TAG: tenant, SERVICE_TAG: name, SCOPE_TAG: WHOLE if plan.is_whole else PART},
         run_config=_run_config(service, plan),
+        paused_until=None if (pause := closed(service, wiring.clock())) is None else pause.until,
     )
     return launch(instance, graph, request, lock=wiring.lock)
 
@@ -210,8 +213,10 @@ def _facts(wiring: Wiring, service: TenantService, histories: Histories, switche
     if not service.enabled:
         return Facts(is_enabled=False)
     history, stopped_id = _history(histories.get((service.tenant, service.spec.name), ()))
+    pause = closed(service, wiring.clock())
     return Facts(
         is_enabled=True,
+        opens="" if pause is None else pause.opens,
         missing=service.missing,
         history=history,
         stopped_id=stopped_id,
@@ -231,8 +236,10 @@ def _histories(instance: DagsterInstance) -> Histories:
 def _history(known: Sequence[Backfill]) -> tuple[History, str]:
     if not known:
         return History.NONE, ""
-    if not all(map(has_ended, known)):
+    if not all(has_ended(backfill) or is_paused(backfill) for backfill in known):
         return History.ACTIVE, ""
+    if any(map(is_paused, known)):
+        return History.PAUSED, ""
     if any(map(has_succeeded, known)):
         return History.COMPLETED, ""
     return History.STOPPED, known[0].backfill_id
@@ -253,6 +260,6 @@ def _remember(wiring: Wiring, findings: Sequence[Finding]) -> None:
     found = {
         (finding.service.tenant, finding.service.spec.name): finding.judgement.verdict is not Verdict.OFF
         for finding in findings
-        if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.NOT_CONFIGURED)
+        if finding.judgement.verdict not in (Verdict.BACKFILL, Verdict.WAITING, Verdict.NOT_CONFIGURED)
     }
     wiring.switches.note({key: on for key, on in found.items() if switches.get(key) is not on}, wiring.clock())

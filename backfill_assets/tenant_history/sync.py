@@ -16,7 +16,7 @@ from backfill_assets.core.source import TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError
 from backfill_assets.following import Graph, backfills, unfinished
-from backfill_assets.launching import ACTIVE, DOMAIN_TAG, SERVICE_TAG, BackfillRequest, Launched, launch
+from backfill_assets.launching import ACTIVE, DOMAIN_TAG, SERVICE_TAG, SYNC, BackfillRequest, Launched, launch
 from backfill_assets.resources import Wiring
 from backfill_assets.settings import TenantService
 from backfill_assets.tenant_history.canonical.mapping import CanonicalTable
@@ -24,9 +24,6 @@ from backfill_assets.tenant_history.completeness import reads_again_from
 from backfill_assets.tenant_history.partitions import asset_key, canonical_key, partition_key, tenant_of, tenant_set
 from backfill_assets.tenant_history.plan import calendar_of
 from backfill_assets.tenant_history.targets import canonical_targets
-
-SYNC = "incremental_sync"
-"""The domain of sync's backfills, for which a slot is kept free."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,13 +109,20 @@ def test_the_example_of_the_spec_loads_unchanged(files: Existing) -> None:
 
 def test_a_complete_file_loads_unchanged_and_says_what_it_did_not_use(files: Existing) -> None:
     settings = files.load(services=COMPLETE)
-    assert settings.services["connectwise"].chunk_size_days == 28
+    connectwise = settings.services["connectwise"]
+    assert (connectwise.chunk_size_days, str(connectwise.backfill_hours)) == (28, "22:00-06:00")
     where = "service_settings.connectwise"
     assert settings.notes == (
         (
-            "backfill_config.json: this version has no use for scheduling, monitoring, "
-            "default_settings.max_concurrent_jobs, default_settings.retry_attempts, default_settings.timeout_hours, "
-            f"{where}.optional_endpoints, {where}.master_data_endpoints, {where}.transactional_data_endpoints"
+            "backfill_config.json: scheduling.backfill_window_hours (22:00-06:00), which nothing read before, is in "
+            "force now: history is read only in these hours of each tenant's time_zone; remove it to read around the "
+            "clock"
+        ),
+        (
+            "backfill_config.json: this version has no use for monitoring, default_settings.max_concurrent_jobs, "
+            "default_settings.retry_attempts, scheduling.auto_detect_frequency_minutes, "
+            f"scheduling.max_parallel_tenants, {where}.optional_endpoints, {where}.master_data_endpoints, "
+            f"{where}.transactional_data_endpoints"
         ),
         (
             "backfill_config.json: service_settings.connectwise.priority_endpoints: 'company/contacts' is not a known "
@@ -175,16 +182,16 @@ def test_an_override_that_contradicts_the_tenants_file_is_refused(files: Existin
 
 def test_keys_that_are_not_known_become_notes(files: Existing) -> None:
     said = {
-        "scheduling": {},
+        "scheduling": {"color": "blue"},
         "comment": "ours",
         "service_settings": {"connectwise": {"color": "red"}, "hubspot": {"x": 1}},
         "tenant_overrides": {"acme": {"connectwise": {"speed": 1}}},
     }
     assert files.load(services=said, tenants=_tenants()).notes == (
         "backfill_config.json: comment is not a known setting and was not read",
+        "backfill_config.json: scheduling.color is not a known setting and was not read",
         "backfill_config.json: service_settings.connectwise.color is not a known setting and was not read",
         "backfill_config.json: tenant_overrides.acme.connectwise.speed is not a known setting and was not read",
-        "backfill_config.json: this version has no use for scheduling",
         f"backfill_config.json: {_CLIENTLESS.format('hubspot')}",
     )
 

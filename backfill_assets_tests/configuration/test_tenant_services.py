@@ -70,6 +70,15 @@ def test_a_table_is_known_by_its_name_its_slug_or_its_last_part() -> None:
     assert read(flat(tables=[]))[0][0].section.tables is None
 
 
+def test_backfill_hours_come_from_the_custom_config() -> None:
+    for config in (
+        '{"backfill_hours": {"start": 22, "end": 6}}',
+        {"backfill_hours": {"start": Decimal(22), "end": "6:00"}},
+    ):
+        [entry], notes = read(flat(custom_config=config))
+        assert (str(entry.section.backfill_hours), notes) == ("22:00-06:00", [])
+
+
 def test_numbers_come_from_the_custom_config_under_old_and_new_names() -> None:
     for config in ('{"default_lookback_days": 365, "page_size": 50}', {"lookback_days": Decimal(365), "page_size": 50}):
         [entry], notes = read(flat(custom_config=config))

@@ -106,9 +106,9 @@ _ELSEWHERE = "is the same for all tenants; set services.desk.{} in the file that
         (
             {"foo": 5},
             (
-                "foo is not a known setting; known are base_url, breaker_failures, breaker_pause_seconds, "
-                "bulk_above_rows, chunk_size_days, chunk_target_rows, chunk_target_seconds, enabled, lookback_days, "
-                "page_size, requests_per_minute, tables"
+                "foo is not a known setting; known are backfill_hours, base_url, breaker_failures, "
+                "breaker_pause_seconds, bulk_above_rows, chunk_size_days, chunk_target_rows, chunk_target_seconds, "
+                "enabled, lookback_days, page_size, requests_per_minute, tables, timeout_hours"
             ),
         ),
         ({"tables": ["x"]}, "tables: 'x' is no table of desk; known are service/tickets, time/entries"),

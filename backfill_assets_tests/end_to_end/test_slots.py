@@ -11,9 +11,8 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 from backfill_assets import following
 from backfill_assets.adapters.rest.connectwise_tables import CONTACTS
 from backfill_assets.cli.instance import asset_graph
-from backfill_assets.launching import BackfillRequest, launch
+from backfill_assets.launching import SYNC, BackfillRequest, launch
 from backfill_assets.resources import open_wiring
-from backfill_assets.run_coordinator import SYNC
 from backfill_assets.sandbox.stack import WEBSERVER
 from backfill_assets.settings import load_settings
 from backfill_assets.tenant_history.partitions import asset_key

@@ -34,6 +34,23 @@ ALL_AT_ONCE = {
             Verdict.STOPPED,
             "its backfill ended before all was done; `backfill resume abcdefgh` goes on",
         ),
+        (
+            {"history": History.PAUSED, "opens": "22:00 UTC", "was_off": True},
+            Verdict.PAUSED,
+            "its backfill is paused until 22:00 UTC, and goes on by itself",
+        ),
+        ({"history": History.PAUSED}, Verdict.PAUSED, "its backfill is paused and goes on within a minute"),
+        ({"history": History.ACTIVE, "opens": "22:00 UTC"}, Verdict.RUNNING, "its backfill is under way"),
+        (
+            {"was_off": True, "opens": "22:00 UTC"},
+            Verdict.WAITING,
+            "switched on again after being off; it is launched at 22:00 UTC, when its backfill hours begin",
+        ),
+        (
+            {"opens": "22:00 UTC", "oldest_data_age": 99 * DAYS},
+            Verdict.ESTABLISHED,
+            "its oldest data is 99 days old, so it is not new; `backfill trigger` fills it in",
+        ),
         ({}, Verdict.BACKFILL, "newly connected: the lake holds nothing of it"),
         (
             {"oldest_data_age": timedelta(0)},

@@ -109,7 +109,7 @@ class World:
     certificates: MemoryCertificates = field(default_factory=MemoryCertificates)
     handoffs: MemoryHandoffs = field(default_factory=MemoryHandoffs)
     accounts: dict[str, TenantService] = field(default_factory=dict)
-    opened: list[RecordSource] = field(default_factory=list)
+    opened: list[MemorySource] = field(default_factory=list)
     mutex: Any = field(default_factory=Lock)
     pauses: list[float] = field(default_factory=list)
 
