@@ -21,7 +21,7 @@ PAUSED_TAG, PAUSED_UNTIL_TAG = "backfill/paused", "backfill/paused_until"
 """On a backfill that goes on by itself: its own id, since Dagster copies tags onto a re-execution; and when. The second
 is on runs that stopped by themselves too."""
 TIMED_OUT_TAG = "backfill/timed_out"
-"""On a backfill that was stopped since it took too long: how long it might take."""
+"""On a backfill that was stopped since it took too long: in words."""
 
 
 def is_paused(backfill: Backfill) -> bool:

@@ -151,8 +151,8 @@ def _stop(cancel: Callable[..., int], backfill: Backfill, found: Halt) -> str:
     match found:
         case Closed(until=until, opens=opens):
             tags, rest = pause_mark(backfill, until), f"it goes on at {opens} by itself"
-        case TimedOut(service=service):
-            tags = {TIMED_OUT_TAG: f"{service.spec.timeout_hours} hours"}
+        case TimedOut():
+            tags = {TIMED_OUT_TAG: str(found)}
             rest = f"`backfill resume {backfill.backfill_id}` goes on"
     stopped = cancel(backfill.backfill_id, mark=tags)
     return f"{found}, with {stopped} of its runs; {rest}"
