@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backfill_assets.core.handoff import Handoff
-from backfill_assets.core.windows import BEGINNING, Calendar
-from backfill_assets.errors import BackfillError, UsageError
+from backfill_assets.core.windows import BEGINNING, Calendar, Window, midnight
+from backfill_assets.errors import BackfillError, PermanentError, UsageError
 from backfill_assets.tenant_history.backfill import TableBackfill
 from backfill_assets.tenant_history.reconciling.comparing import FEW, Compared, Comparison
 from backfill_assets.tenant_history.reconciling.rehashing import Changed, Rehash
@@ -134,20 +134,26 @@ class TableReconcile:
     def _tail_from(self) -> datetime:
         if self.handoff is not None and self.handoff.first_request_at is not None:
             return self.handoff.first_request_at - self.overlap
-        now = self.backfill.clock()
-        return self.calendar.windows(now, now + timedelta(microseconds=1))[0].start
+        return self._window_at(self.backfill.clock()).start
 
     def _history_from(self) -> datetime:
         if self.handoff is not None:
-            moment = self.handoff.history_from
-            return self.calendar.windows(moment, moment + timedelta(microseconds=1))[0].reads_from
-        windows = sorted(self._rehash.certified(BEGINNING, self.backfill.clock() + timedelta(days=1)))
-        if not windows:
-            raise UsageError(
+            return self._window_at(self.handoff.history_from).reads_from
+        ahead = self.backfill.clock() + timedelta(days=1)
+        certified = [window.reads_from for window in self._rehash.certified(BEGINNING, ahead)]
+        # A lake that was filled before there were certificates has files only.
+        filed = self.backfill.lake.days(self.backfill.raw, BEGINNING, ahead)
+        found = [*certified, *(self._window_at(midnight(day)).reads_from for day in filed[:1])]
+        if not found:
+            raise PermanentError(
                 f"no history of {self.backfill.table.name} of {self.backfill.service} for {self.backfill.tenant} has "
                 "been read yet, so there is nothing to compare; start with backfill trigger"
             )
-        return windows[0].reads_from
+        return min(found)
+
+    def _window_at(self, moment: datetime) -> Window:
+        moment = max(moment, midnight(self.calendar.first_day))
+        return self.calendar.windows(moment, moment + timedelta(microseconds=1))[0]
 
     @property
     def _rehash(self) -> Rehash:
