@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Results = Mapping[str, Reconciled]
 
 SHOWN = 5
-COLUMNS = ("table", "compared", "at the source", "in the lake", "missing", "gone", "changed", "count requests")
+COLUMNS = ("compared", "source", "lake", "missing", "gone", "changed", "counts")
 
 
 @click.group()
@@ -113,6 +113,7 @@ def _tell(output: Output, found: "Results") -> None:
     from rich.table import Table
 
     table = Table()
+    table.add_column("table", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, overflow="fold")
     for name, result in found.items():
@@ -124,7 +125,7 @@ def _tell(output: Output, found: "Results") -> None:
 
 
 def _row(name: str, result: "Reconciled") -> list[str]:
-    compared, changed = result.compared, str(len(result.changed)) if result.is_deep else "not read"
+    compared, changed = result.compared, str(len(result.changed)) if result.is_deep else "unread"
     if compared is None:
         return [name, "not compared", *[""] * 4, changed, ""]
     # History's first window has no beginning: what is older than the calendar counts into it.
