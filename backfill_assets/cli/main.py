@@ -4,6 +4,7 @@ import click
 
 from backfill_assets.cli.dead_letters import dead_letters
 from backfill_assets.cli.operate import cancel, resume
+from backfill_assets.cli.reconcile import reconcile
 from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
 from backfill_assets.cli.tenant_history import services, trigger
@@ -19,5 +20,5 @@ def main() -> None:
     """
 
 
-for command in (trigger, services, cancel, resume, dead_letters, init, sandbox, demo):
+for command in (trigger, services, cancel, resume, dead_letters, reconcile, init, sandbox, demo):
     main.add_command(command)

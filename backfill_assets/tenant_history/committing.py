@@ -60,14 +60,15 @@ class TableCommits:
         return self._commit(chunk, read, began, {w: self._certificate(w, read, began) for w in chunk.windows})
 
     def add(self, chunk: Chunk, read: ChunkRead, began: datetime) -> Counter[Window]:
-        """Keep single records; windows that have a certificate get it anew, as to what is stored."""
-        known = {
-            certificate.window: certificate
-            for certificate in self.certificates.certificates(
-                tenant=self.tenant, service=self.service, table=self.table.name
-            )
-        }
+        """Keep single records; windows that have a certificate get it anew, as to what is stored.
+
+        A window that does not hold what its certificate says keeps the old one: damage is not certified over.
+        """
+        known = {certificate.window: certificate for certificate in self._known()}
         return self._commit(chunk, read, began, {w: known[w.key] for w in chunk.windows if w.key in known})
+
+    def _known(self) -> Sequence[Certificate]:
+        return self.certificates.certificates(tenant=self.tenant, service=self.service, table=self.table.name)
 
     def _commit(
         self, chunk: Chunk, read: ChunkRead, began: datetime, certificates: Mapping[Window, Certificate]
@@ -75,13 +76,17 @@ class TableCommits:
         days, sizes = self._days(chunk, read, began), Counter[Window]()
         # Stock is taken and the certificate stored under one lock: else an older one could replace a newer one.
         with self.lake.writing(self.raw) as merge:
+            valid = {w: known for w, known in certificates.items() if not known.content_digest or self._holds(w, known)}
             for day, merged in merge(days).items():
                 sizes[chunk.window_of(midnight(day))] += merged.bytes
             held = {window: self.holding(window) for window in chunk.windows}
             self._require_stored(chunk, days, held)
-            self.certificates.put([self._anew(known, held[window]) for window, known in certificates.items()])
+            self.certificates.put([self._anew(known, held[window]) for window, known in valid.items()])
         self._settle_dead_letters(read, days, began)
         return sizes
+
+    def _holds(self, window: Window, certificate: Certificate) -> bool:
+        return self.holding(window).content_digest == certificate.content_digest
 
     def holding(self, window: Window) -> Holding:
         """What all files of a window hold now."""

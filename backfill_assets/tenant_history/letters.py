@@ -4,25 +4,20 @@ Here belongs what becomes of each letter, and of the windows that they touch. It
 line; what Dagster is told of a window belongs to `assets.py`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
-from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.dead_letters import DeadLetter
 from backfill_assets.core.keys import encode_key
-from backfill_assets.core.source import ColumnType, Record, RecordId
-from backfill_assets.core.windows import Calendar, Chunk, Window, midnight
+from backfill_assets.core.source import RecordId
+from backfill_assets.core.windows import Calendar, Window
 from backfill_assets.errors import BackfillError
 from backfill_assets.tenant_history.backfill import TableBackfill
 from backfill_assets.tenant_history.committing import DOMAIN
-from backfill_assets.tenant_history.isolation import Unreadable, fetch_around
-from backfill_assets.tenant_history.reading import ChunkRead, is_past, unreadable_reason
-from backfill_assets.tenant_history.rows import RowFitter
-
-ONE_WINDOW = ChunkTarget(days=1)
+from backfill_assets.tenant_history.reading import is_past, unreadable_reason
+from backfill_assets.tenant_history.single_records import SingleRecords, Stored
 
 
 class Fate(StrEnum):
@@ -64,8 +59,8 @@ class LetterRetry:
     def retry(self, letters: Sequence[DeadLetter]) -> tuple[list[Answered], list[Touched]]:
         """Fetch the letters' records and store those that fit; raises the source's error where it does not work."""
         now = self.backfill.clock()
-        found, unreadable = self._fetch([key for letter in letters if (key := self._key(letter)) is not None])
-        stored = self._store(found.values(), now)
+        found, unreadable = self._records.fetch(key for letter in letters if (key := self._key(letter)) is not None)
+        stored = self._records.store(found.values(), now)
         answered = [self._answered(letter, stored, unreadable) for letter in letters]
         self._settle(answered, now)
         touched = {window for a in answered if a.fate is not Fate.KEPT and (window := self._window(a.letter))}
@@ -73,44 +68,17 @@ class LetterRetry:
 
     def _key(self, letter: DeadLetter) -> RecordId | None:
         """The id by which the source can be asked for the letter's record; None for a record that has none."""
-        if letter.record_id.startswith("sha256:"):
-            return None
-        column = self.backfill.table.columns.get(self.backfill.raw.id_column)
-        try:
-            return int(letter.record_id) if column is ColumnType.INTEGER else letter.record_id
-        except ValueError:
-            return None
+        return None if letter.record_id.startswith("sha256:") else self._records.key(letter.record_id)
 
-    def _fetch(self, ids: Sequence[RecordId]) -> tuple[dict[str, Record], dict[str, BackfillError]]:
-        found: dict[str, Record] = {}
-        unreadable: dict[str, BackfillError] = {}
-        for part in fetch_around(self.backfill.source, self.backfill.table, list(dict.fromkeys(ids))):
-            if isinstance(part, Unreadable):
-                unreadable[str(part.record_id)] = part.error
-            else:
-                found.update({self._identity(record)[0]: record for record in part})
-        return found, unreadable
+    @property
+    def _records(self) -> SingleRecords:
+        return SingleRecords(backfill=self.backfill, calendar=self.calendar)
 
-    def _store(self, records: Iterable[Record], now: datetime) -> "_Stored":
-        by_window: dict[Window, list[Record]] = {}
-        stored = _Stored()
-        for record in records:
-            record_id, version = self._identity(record)
-            stored.versions[record_id] = version
-            by_window.setdefault(self._window_of(version), []).append(record)
-        for window, held in by_window.items():
-            chunk, read = Chunk(windows=(window,)), ChunkRead()
-            self.backfill.reader(ONE_WINDOW).fit(held, chunk, read)
-            self.backfill.commits.add(chunk, read, now)
-            stored.refused.update({refused.record_id: refused.reason for refused in read.refused})
-            stored.rows[window] = len(read.rows)
-        return stored
-
-    def _answered(self, letter: DeadLetter, stored: "_Stored", unreadable: Mapping[str, BackfillError]) -> Answered:
+    def _answered(self, letter: DeadLetter, stored: Stored, unreadable: Mapping[str, BackfillError]) -> Answered:
         fate, reason = self._fate(letter, stored, unreadable)
         return Answered(letter=letter, fate=fate, reason=reason)
 
-    def _fate(self, letter: DeadLetter, stored: "_Stored", unreadable: Mapping[str, BackfillError]) -> tuple[Fate, str]:
+    def _fate(self, letter: DeadLetter, stored: Stored, unreadable: Mapping[str, BackfillError]) -> tuple[Fate, str]:
         if self._key(letter) is None:
             return Fate.KEPT, "it has no id by which its source could be asked; rerun its partition"
         if error := unreadable.get(letter.record_id):
@@ -129,7 +97,7 @@ class LetterRetry:
         kept = (a for a in answered if a.fate is Fate.KEPT)
         self.backfill.dead_letters.put([replace(a.letter, reason=a.reason, seen_at=now) for a in kept])
 
-    def _touched(self, window: Window, stored: "_Stored", now: datetime) -> Touched:
+    def _touched(self, window: Window, stored: Stored, now: datetime) -> Touched:
         domain, tenant, service, table = self._place
         left = self.backfill.dead_letters.letters(domain=domain, tenant=tenant, service=service, table=table)
         partition = f"{encode_key(tenant)}|{window.key}"
@@ -145,29 +113,9 @@ class LetterRetry:
     def _place(self) -> tuple[str, str, str, str]:
         return DOMAIN, self.backfill.tenant, self.backfill.service, self.backfill.table.name
 
-    def _identity(self, record: Record) -> tuple[str, str]:
-        return RowFitter(self.backfill.table).identity(record)
-
     def _window(self, letter: DeadLetter) -> Window | None:
         """The letter's window; None where windows are cut otherwise by now."""
         try:
             return self.calendar.window_from_key(letter.partition.rpartition("|")[2])
         except ValueError:
             return None
-
-    def _window_of(self, version: str) -> Window:
-        first = midnight(self.calendar.first_day)
-        try:
-            moment = max(datetime.fromisoformat(version), first)
-        except (ValueError, TypeError):
-            moment = first  # it will be refused, in the first window
-        return self.calendar.windows(moment, moment + timedelta(microseconds=1))[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Stored:
-    """What the source sent: the version of each id, why some fit no row, and how many rows each window gained."""
-
-    versions: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    rows: Counter[Window] = field(default_factory=Counter)

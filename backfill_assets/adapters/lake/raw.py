@@ -162,8 +162,7 @@ class RawLake:
         return dict(zip(days, merged, strict=True))
 
     def _merge_day(self, table: RawTable, day: date, rows: pa.Table, batch: Batch) -> Merged:
-        fetched = once_each(conform(rows, table.schema(rows.column_names), where="what was read"), table.key)
-        name, failures = table.file(day), 0
+        fetched, name, failures = _fetched(table, rows), table.file(day), 0
         while True:
             stored = self._storage.read(name)
             done = self._merged(table, name, stored, fetched)
@@ -192,6 +191,15 @@ class RawLake:
         fresh = {name for name in fetched.column_names if not name.startswith(OURS)}
         known, fetched = conform(known, schema, where=place), conform(fetched, schema, where="what was read")
         return merge_day(known, fetched, table.key, fresh=fresh)
+
+    def differing(self, table: RawTable, days: Mapping[date, pa.Table]) -> list[date]:
+        """The days whose files `merge` would change, oldest first; nothing is written."""
+        names = {day: table.file(day) for day in sorted(days)}
+        return [
+            day
+            for day, name in names.items()
+            if self._merged(table, name, self._storage.read(name), _fetched(table, days[day])).content is not None
+        ]
 
     def days(self, table: RawTable, start: datetime, end: datetime) -> list[date]:
         """The days in `[start, end)` that have a file, oldest first."""
@@ -232,6 +240,10 @@ class RawLake:
     def _read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         stored = self._storage.read(name)
         return None if stored is None else _decoded(stored, self._storage.place(name), columns)
+
+
+def _fetched(table: RawTable, rows: pa.Table) -> pa.Table:
+    return once_each(conform(rows, table.schema(rows.column_names), where="what was read"), table.key)
 
 
 def _encoded(content: pa.Table) -> pa.Buffer:
