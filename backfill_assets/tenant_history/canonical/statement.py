@@ -111,10 +111,8 @@ def _narrow(columns: Sequence[CanonicalColumn], view: SourceView) -> str:
         f"coalesce({_cast(view, DELETED, ColumnType.BOOLEAN)}, false) AS _deleted",
         *(f"{_value(view, column)} AS {quoted(column.name)}" for column in columns if column.tracked),
     )
-    return (
-        f"SELECT _source, _file, _row, _id, _from, _deleted, md5({_text(columns)}) AS _hash "
-        f"FROM (SELECT {_place(view)}, {', '.join(read)} FROM {_from(view)})"  # noqa: S608
-    )
+    rows = f"SELECT {_place(view)}, {', '.join(read)} FROM {_from(view)}"  # noqa: S608
+    return f"SELECT _source, _file, _row, _id, _from, _deleted, md5({_text(columns)}) AS _hash FROM ({rows})"  # noqa: S608
 
 
 def _wide(columns: Sequence[CanonicalColumn], view: SourceView) -> str:
