@@ -10,7 +10,9 @@ from backfill_assets.adapters.lake.engine import Limits
 from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawTable
 from backfill_assets.adapters.lake.storage import Storage
+from backfill_assets.core.source import ColumnType
 from backfill_assets.errors import PermanentError
+from backfill_assets.tenant_history.canonical.mapping import CanonicalColumn
 from backfill_assets_tests.tenant_history.canonical.worlds import (
     ALERTS,
     NAME,
@@ -128,8 +130,7 @@ def test_a_value_that_cannot_become_its_columns_type_is_told_with_the_file_that_
     storage = Folder(tmp_path)
     lake = lake_on(storage)
     store(lake, {ALERTS.name: [version(1, level="high")]})
-    [column] = [replace(found, type=SQL) for found in TICKETS.columns if found.name == "title" for SQL in ["integer"]]
-    wrong = replace(TICKETS, columns=(column,))
+    wrong = replace(TICKETS, columns=(CanonicalColumn(name="title", type=ColumnType.INTEGER),))
     with pytest.raises(PermanentError) as refused:
         build(lake, table=wrong)
     assert str(refused.value).startswith(f"{storage.place(NAME)} could not be made (Conversion Error: ")

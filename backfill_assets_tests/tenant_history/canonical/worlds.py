@@ -22,6 +22,7 @@ from backfill_assets.tenant_history.canonical.mapping import (
     CanonicalSource,
     CanonicalTable,
     Constant,
+    Origins,
     RawColumn,
 )
 from backfill_assets.tenant_history.reading import raw_table
@@ -66,7 +67,7 @@ COLUMNS = (
     CanonicalColumn(name="seen_at", type=ColumnType.TIMESTAMP),
     CanonicalColumn(name="updated_by", type=ColumnType.STRING, tracked=False),
 )
-ORIGINS = {
+ORIGINS: Mapping[str, Origins] = {
     REQUESTS.name: {
         "kind": Constant(text="it's a request"),
         "source": RawColumn(name="visits"),
