@@ -6,10 +6,15 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from backfill_assets_tests.benchmarks import detection, memory, reading
+from backfill_assets_tests.benchmarks import canonical, detection, memory, reading
 from backfill_assets_tests.benchmarks.measured import Measured
 
-BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (reading.measure, memory.measure, detection.measure)
+BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
+    reading.measure,
+    memory.measure,
+    detection.measure,
+    canonical.measure,
+)
 
 
 def main() -> int:

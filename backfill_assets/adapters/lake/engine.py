@@ -61,7 +61,9 @@ def told(what: str, limits: Limits) -> Iterator[None]:
             f"{what}: neither {limits.memory_mb} MB of memory nor the disk for temporary files were enough "
             f"({_first_line(error)}); make room for temporary files, then rerun"
         ) from error
-    except (duckdb.DataError, duckdb.OperationalError, duckdb.InvalidInputException) as error:
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.ProgrammingError) and not isinstance(error, duckdb.InvalidInputException):
+            raise
         raise PermanentError(f"{what} ({_first_line(error)}); correct that, then rerun") from error
 
 

@@ -84,7 +84,7 @@ SELECT
   CASE WHEN _deleted THEN _from ELSE _next END AS effective_to,
   NOT _deleted AND _next IS NULL AS is_current,
   CASE WHEN _deleted THEN 'DELETE' WHEN coalesce(_deleted_before, true) THEN 'INSERT' ELSE 'UPDATE' END AS change_type,
-  _hash AS record_hash
+  lower(lpad(to_hex(_hash), 32, '0')) AS record_hash
 FROM _raw JOIN _versions USING (_source, _file, _row)
 ORDER BY source_id, effective_from
 """  # noqa: S608 - names are quoted, values are literals
@@ -111,10 +111,8 @@ def _narrow(columns: Sequence[CanonicalColumn], view: SourceView) -> str:
         f"coalesce({_cast(view, DELETED, ColumnType.BOOLEAN)}, false) AS _deleted",
         *(f"{_value(view, column)} AS {quoted(column.name)}" for column in columns if column.tracked),
     )
-    return (
-        f"SELECT _source, _file, _row, _id, _from, _deleted, md5({_text(columns)}) AS _hash "
-        f"FROM (SELECT {_place(view)}, {', '.join(read)} FROM {_from(view)})"
-    )
+    rows = f"SELECT {_place(view)}, {', '.join(read)} FROM {_from(view)}"  # noqa: S608
+    return f"SELECT _source, _file, _row, _id, _from, _deleted, {_digest(columns)} AS _hash FROM ({rows})"  # noqa: S608
 
 
 def _wide(columns: Sequence[CanonicalColumn], view: SourceView) -> str:
@@ -124,7 +122,9 @@ def _wide(columns: Sequence[CanonicalColumn], view: SourceView) -> str:
 
 def _place(view: SourceView) -> str:
     place = (
-        ("NULL::UBIGINT AS _file", "NULL::BIGINT AS _row") if view.is_empty else (f"{FILE} AS _file", f"{ROW} AS _row")
+        ("NULL::UINTEGER AS _file", "NULL::UINTEGER AS _row")
+        if view.is_empty
+        else (f"{FILE}::UINTEGER AS _file", f"{ROW}::UINTEGER AS _row")
     )
     return ", ".join((f"{view.number}::UTINYINT AS _source", *place, f"{literal(view.source.table.name)} AS _table"))
 
@@ -145,6 +145,11 @@ def _value(view: SourceView, column: CanonicalColumn) -> str:
 
 def _cast(view: SourceView, name: str, kind: ColumnType) -> str:
     return f"CAST({f'_record.{quoted(name)}' if name in view.columns else 'NULL'} AS {SQL_TYPES[kind]})"
+
+
+def _digest(columns: Sequence[CanonicalColumn]) -> str:
+    """The MD5 of a row's values as a number: a third of the bytes of its digits, where bytes decide the speed."""
+    return f"CAST('0x' || md5({_text(columns)}) AS UHUGEINT)"
 
 
 def _text(columns: Sequence[CanonicalColumn]) -> str:

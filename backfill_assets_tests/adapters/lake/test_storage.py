@@ -100,3 +100,47 @@ def test_a_place_names_the_file_for_other_programs(storage: Storage, tmp_path: P
     place = storage.place("acme/x.parquet")
     assert place == f"{tmp_path}/lake/acme/x.parquet" or place.startswith("s3://lake-")
     assert place.endswith("/acme/x.parquet")
+
+
+def published(storage: Storage, content: bytes, *, seen: Any | None, name: str = FILE) -> bool:
+    """Whether a file made in a scratch took the file's place."""
+    with storage.scratch(name.rpartition("/")[0]) as scratch:
+        (scratch / "draft").write_bytes(content)
+        return storage.publish(name, scratch / "draft", seen=seen)
+
+
+def test_a_local_file_is_published_only_by_who_has_seen_the_last_content(storage: Storage) -> None:
+    assert storage.mark(FILE) is None
+    assert published(storage, b"first", seen=None)
+    first = storage.mark(FILE)
+    assert held(storage) == (b"first", first)
+    assert not published(storage, b"mine", seen=None)
+    content = bytes(range(256)) * 20_000
+    assert published(storage, content, seen=first)
+    assert not published(storage, b"mine", seen=first)
+    assert held(storage)[0] == content
+    assert not published(storage, b"mine", seen=first, name=FILE.replace("-07T", "-08T"))
+
+
+def test_what_was_fetched_is_what_the_file_held_then(storage: Storage) -> None:
+    content = bytes(range(256)) * 10_000
+    replace(storage, content, seen=None)
+    with storage.scratch(FOLDER) as scratch:
+        assert storage.fetch(FILE, scratch / "0")
+        replace(storage, b"other", seen=storage.mark(FILE))
+        assert (scratch / "0").read_bytes() == content
+        assert storage.fetch(FILE, scratch / "1")
+        assert (scratch / "1").read_bytes() == b"other"
+        assert not storage.fetch(FILE.replace("-07T", "-08T"), scratch / "2")
+    assert held(storage)[0] == b"other"
+
+
+def test_a_scratch_is_empty_gone_at_the_end_and_no_part_of_the_folder(storage: Storage) -> None:
+    replace(storage, b"", seen=None)
+    with storage.scratch(FOLDER) as scratch:
+        assert list(scratch.iterdir()) == []
+        (scratch / "x.parquet").touch()
+        assert storage.names(FOLDER) == [FILE]
+        replace(storage, b"more", seen=storage.mark(FILE))
+        assert (scratch / "x.parquet").exists()
+    assert not scratch.exists()
