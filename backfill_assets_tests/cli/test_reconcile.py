@@ -110,6 +110,12 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(shell: Shell, arguments:
     assert told in result.stderr
 
 
+def test_what_sync_has_yet_to_read_cannot_be_asked_for(shell: Shell, wiring: Wiring, lake: Path) -> None:
+    result = shell.run(*HERE, "--start-date", (wiring.clock() - timedelta(minutes=1)).isoformat())
+    assert result.exit_code == 2
+    assert "left to incremental sync" in result.stderr
+
+
 @pytest.mark.parametrize("missing", ["--tenant-id", "--service"])
 def test_whose_history_it_is_has_to_be_said(shell: Shell, missing: str) -> None:
     place = HERE.index(missing)

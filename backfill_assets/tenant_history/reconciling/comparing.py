@@ -202,9 +202,6 @@ class Comparison:
         return None if record is None else version_of(datetime.fromisoformat(self.records.identity(record)[1]))
 
     def _note(self, record_id: str, at: Version | None, stored: Mapping[Version, bool]) -> None:
-        if at is not None and at >= version_of(self.tail_from):
-            self._moved.add(record_id)
-            return
         self._known[record_id] = at
         if at is None and stored and not stored[max(stored)]:
             self._gone.add(record_id)

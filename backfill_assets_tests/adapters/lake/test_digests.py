@@ -66,6 +66,11 @@ def test_a_value_that_goes_to_the_other_row_makes_another_digest() -> None:
     assert holding(day(one, other)).content_digest != holding(day(*swapped)).content_digest
 
 
+def test_a_letter_that_goes_to_the_next_row_makes_another_digest() -> None:
+    one, other = [row(1, name="ab"), row(2, name="c")], [row(1, name="a"), row(2, name="bc")]
+    assert holding(day(*one)).content_digest != holding(day(*other)).content_digest
+
+
 def test_other_ids_make_another_digest_of_the_identities() -> None:
     assert holding(day(row(1))).identity_digest != holding(day({**row(1), "id": 2})).identity_digest
 

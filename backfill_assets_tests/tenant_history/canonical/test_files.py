@@ -1,9 +1,11 @@
 """What the canonical file looks like, and what is told when it cannot be made."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from backfill_assets.adapters.lake.engine import Limits
@@ -13,6 +15,7 @@ from backfill_assets.adapters.lake.storage import Storage
 from backfill_assets.core.source import ColumnType
 from backfill_assets.errors import PermanentError
 from backfill_assets.tenant_history.canonical.mapping import CanonicalColumn
+from backfill_assets_tests.tenant_history.canonical.reference import Version
 from backfill_assets_tests.tenant_history.canonical.worlds import (
     ALERTS,
     NAME,
@@ -22,6 +25,7 @@ from backfill_assets_tests.tenant_history.canonical.worlds import (
     build,
     built,
     content,
+    expected,
     lake_on,
     raw_of,
     rows_in,
@@ -100,6 +104,22 @@ def put(storage: Folder, table: RawTable, content: bytes, name: str = "2024-01-0
     with storage.batch(table.folder) as batch:
         batch.put(f"{table.folder}/{name}.parquet", pa.py_buffer(content), seen=None)
     return storage.place(f"{table.folder}/{name}.parquet")
+
+
+def parquet(versions: Sequence[Version]) -> bytes:
+    """A raw file of alerts with these rows, whatever they repeat."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(versions)), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def test_of_a_version_that_files_from_elsewhere_repeat_the_one_with_the_greatest_digest_wins(tmp_path: Path) -> None:
+    storage = Folder(tmp_path)
+    files = [[version(n, level=f"{name} {n}") for n in range(10)] for name in "ab"]
+    for name, versions in zip("ab", files, strict=True):
+        put(storage, raw_of(ALERTS), parquet(versions), name)
+    build(lake_on(storage))
+    assert rows_in(storage) == expected({ALERTS.name: [*files[0], *files[1]]})
 
 
 def scratches(root: Path) -> list[Path]:

@@ -94,14 +94,17 @@ def test_history_that_arrives_after_the_deletion_never_revives_the_record(tmp_pa
 
 
 def test_of_two_tables_at_the_same_time_the_deletion_wins_and_else_the_first_table_by_name(tmp_path: Path) -> None:
+    # So many that digests, which are as good as random, would not come out in this order.
+    alike = [version(number, 1, title=str(number)) for number in range(10, 30)]
     both = {
-        REQUESTS.name: [version(1, 1), version(2, 1, deleted=True), version(3, 1, deleted=True)],
-        ALERTS.name: [version(1, 1), version(2, 1), version(3, 1, deleted=True)],
+        REQUESTS.name: [*alike, version(2, 1, deleted=True), version(3, 1, deleted=True)],
+        ALERTS.name: [*alike, version(2, 1), version(3, 1, deleted=True)],
     }
     rows = built(both, tmp_path)
     assert [(row["source_id"], row["source_table"], row["change_type"]) for row in rows] == [
-        ("1", "alerts", "INSERT"),
+        *((str(number), "alerts", "INSERT") for number in range(10, 20)),
         ("2", "service/requests", "DELETE"),
+        *((str(number), "alerts", "INSERT") for number in range(20, 30)),
         ("3", "alerts", "DELETE"),
     ]
 
@@ -116,7 +119,8 @@ def test_a_record_that_moves_to_another_table_is_one_history(tmp_path: Path) -> 
 
 def test_texts_that_join_to_the_same_text_are_not_taken_for_equal(tmp_path: Path) -> None:
     said = [("ab", "c"), ("a", "bc"), ("a,b", ""), ("a", ",b"), ("", None), (None, ""), (None, None), ("-", None)]
-    alerts = [version(1, minute, title=title, level=level) for minute, (title, level) in enumerate(said)]
+    # The raw column `level` is the canonical title.
+    alerts = [version(1, minute, level=title, title=level) for minute, (title, level) in enumerate(said)]
     assert len(built({ALERTS.name: alerts}, tmp_path)) == len(said)
 
 

@@ -135,6 +135,14 @@ def test_what_is_gone_from_the_source_is_told_and_no_fault(world: World) -> None
     assert (found.is_equal, found.compared.gone) == (True, ("1",))
 
 
+def test_a_pair_that_makes_up_for_each_other_in_the_counts_is_seen_by_a_deep_look(world: World) -> None:
+    hold(world, [*records(world)[1:], ticket(99, in_week(0, 1))])
+    assert reconcile(world).is_equal
+    found = reconcile(world, deep=True)
+    assert found.compared is not None
+    assert ([m.record_id for m in found.compared.missing], found.compared.gone) == (["99"], ("1",))
+
+
 def test_a_changed_value_is_seen_by_a_deep_look_only(world: World) -> None:
     path = file_of(world, in_week(2, 1))
     whole = path.read_bytes()
