@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -20,8 +21,9 @@ from backfill_assets.sandbox.stack import free_port
 from backfill_assets_tests.end_to_end.running import QuickStack, Running
 
 NEW_DAYS = 14
-SERVICE = {"chunks_per_run": 2}
-"""Small runs, of 8 weeks."""
+NEVER = "0 0 29 2 *"
+SERVICE: Mapping[str, Any] = {"chunks_per_run": 2, "sync_frequency": NEVER}
+"""Small runs, of 8 weeks; sync has a stack of its own."""
 RUNS_AT_ONCE = 3
 """Of history; one more for incremental sync."""
 
@@ -34,7 +36,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @contextmanager
-def started(home: Path, service: Mapping[str, int], *, runs_at_once: int | None = None) -> Iterator[Running]:
+def started(home: Path, service: Mapping[str, Any], *, runs_at_once: int | None = None) -> Iterator[Running]:
     """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left."""
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
     stack = QuickStack(home=home, port=free_port(), services=("connectwise",), durable=False, environment=around)

@@ -143,6 +143,12 @@ class Running:
         events = [entry.dagster_event for entry in logged if entry.dagster_event]
         return Counter((e.asset_key.path[-1], str(e.partition)) for e in events if e.asset_key)
 
+    def sync_ticks(self) -> str:
+        """What the ticks of ConnectWise's sync said, newest first."""
+        [schedule] = (s for s in self.instance.all_instigator_state() if s.name == "connectwise_sync")
+        ticks = self.instance.get_ticks(schedule.instigator_origin_id, schedule.selector_id)
+        return "\n".join(tick.skip_reason or "" for tick in ticks)
+
     def compare(self, tenant: str, start: str, end: str) -> list[Compared]:
         """Compare the windows of all of a tenant's tables with the source."""
         settings = load_settings(self.environment)
