@@ -67,6 +67,16 @@ class TableCommits:
         known = {certificate.window: certificate for certificate in self._known()}
         return self._commit(chunk, read, began, {w: known[w.key] for w in chunk.windows if w.key in known})
 
+    def recount(self, window: Window, *, source_rows: int, rows_rejected: int) -> None:
+        """Note what the source holds by now and how many dead letters are left, in the certificate of a window.
+
+        One without a certificate gets none: it was never read whole.
+        """
+        with self.lake.writing(self.raw):
+            known = next((certificate for certificate in self._known() if certificate.window == window.key), None)
+            if known is not None:
+                self.certificates.put([replace(known, source_rows=source_rows, rows_rejected=rows_rejected)])
+
     def _known(self) -> Sequence[Certificate]:
         return self.certificates.certificates(tenant=self.tenant, service=self.service, table=self.table.name)
 

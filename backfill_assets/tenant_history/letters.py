@@ -101,13 +101,15 @@ class LetterRetry:
         domain, tenant, service, table = self._place
         left = self.backfill.dead_letters.letters(domain=domain, tenant=tenant, service=service, table=table)
         partition = f"{encode_key(tenant)}|{window.key}"
-        return Touched(
+        touched = Touched(
             window=window,
             rows=stored.rows[window],
             rows_rejected=sum(letter.partition == partition for letter in left),
             source_rows=self.backfill.source.count(self.backfill.table, window.reads_from, window.end),
             is_past=is_past(window, now),
         )
+        self.backfill.commits.recount(window, source_rows=touched.source_rows, rows_rejected=touched.rows_rejected)
+        return touched
 
     @property
     def _place(self) -> tuple[str, str, str, str]:

@@ -117,7 +117,8 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
             (
                 "foo is not a known setting; known are backfill_hours, breaker_failures, breaker_pause_seconds, "
                 "bulk_above_rows, chunk_size_days, chunk_target_rows, chunk_target_seconds, chunks_per_run, grain, "
-                "history_start, lookback_days, page_size, requests_per_minute, tables, timeout_hours"
+                "history_start, lookback_days, overlap_minutes, page_size, requests_per_minute, sync_frequency, "
+                "tables, timeout_hours"
             ),
         ),
         ({"max_page_size": 5}, "max_page_size is not a known setting; the nearest known one is page_size"),
