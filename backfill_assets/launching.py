@@ -88,10 +88,18 @@ class Launched:
     is_new: bool
 
 
-def launch(instance: DagsterInstance, graph: Graph, request: BackfillRequest, *, lock: Lock) -> Launched:
+def launch(
+    instance: DagsterInstance,
+    graph: Graph,
+    request: BackfillRequest,
+    *,
+    lock: Lock,
+    before_adding: Callable[[], None] = lambda: None,
+) -> Launched:
     """Launch a native Dagster backfill, unless one with the same key is active or paused.
 
-    `lock` serialises everybody who launches, so that a target asked for twice at once starts once.
+    `lock` serialises everybody who launches, so that a target asked for twice at once starts once. `before_adding` is
+    called when it is known that it will be launched, and before anybody can see it.
     """
     with lock(f"launch:{request.key}"):
         known = backfills(instance, {KEY_TAG: request.key})
@@ -110,6 +118,7 @@ def launch(instance: DagsterInstance, graph: Graph, request: BackfillRequest, *,
             # As one that was stopped before its first run: nothing of it stands in anybody's way.
             backfill = marked(backfill, pause_mark(backfill, request.paused_until))
             backfill = backfill._replace(status=BulkActionStatus.CANCELED, backfill_end_timestamp=time.time())
+        before_adding()
         instance.add_backfill(backfill)
         return Launched(backfill_id=backfill.backfill_id, is_new=True)
 

@@ -5,7 +5,6 @@ Here belongs what is asked for and what is told. What is compared, and how, belo
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,6 +94,7 @@ def _table_reconcile(
     wiring: "Wiring", service: "TenantService", table: "TableSpec", source: "RecordSource"
 ) -> "TableReconcile":
     from backfill_assets.tenant_history.assets import table_backfill
+    from backfill_assets.tenant_history.completeness import overlap_of
     from backfill_assets.tenant_history.plan import calendar_of
     from backfill_assets.tenant_history.reconciling.reconcile import TableReconcile
 
@@ -105,7 +105,7 @@ def _table_reconcile(
         # The windows are those of the service, which all tenants share.
         calendar=calendar_of(wiring.settings.services[name]),
         handoff=next((handoff for handoff in handoffs if handoff.table == table.name), None),
-        overlap=timedelta(minutes=service.spec.overlap_minutes),
+        overlap=overlap_of(service.spec),
     )
 
 

@@ -41,11 +41,8 @@ class HandoffLedger(Protocol):
         """All, or those of a service and tenant, in order."""
         ...
 
-    def plan(self, tenant: str, service: str, table: str, *, start: datetime, end: datetime) -> None:
-        """Note that the windows in `[start, end)` were asked for.
-
-        History then begins at `start`, unless it began earlier, or `end` leaves a gap before where it began.
-        """
+    def plan(self, tenant: str, service: str, table: str, *, start: datetime) -> None:
+        """Note that windows from `start` on were asked for: history begins there, unless it began earlier."""
         ...
 
     def begin(self, tenant: str, service: str, table: str, at: datetime) -> None:
@@ -71,13 +68,13 @@ class MemoryHandoffs:
         found = (handoff for _, handoff in sorted(self._held.items()))
         return [h for h in found if service in (None, h.service) and tenant in (None, h.tenant)]
 
-    def plan(self, tenant: str, service: str, table: str, *, start: datetime, end: datetime) -> None:
+    def plan(self, tenant: str, service: str, table: str, *, start: datetime) -> None:
         """See `HandoffLedger.plan`."""
         place = (tenant, service, table)
         known = self._held.get(place)
         if known is None:
             self._held[place] = Handoff(tenant=tenant, service=service, table=table, history_from=start)
-        elif start < known.history_from <= end:
+        elif start < known.history_from:
             self._held[place] = replace(known, history_from=start)
 
     def begin(self, tenant: str, service: str, table: str, at: datetime) -> None:

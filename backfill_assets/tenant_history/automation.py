@@ -87,5 +87,5 @@ def _tell_sync(synced: Synced) -> str:
         case Launched(backfill_id=backfill_id):
             told = f"backfill {backfill_id} is already under way"
         case _:
-            told = "nothing to sync: no tenant's history has begun" if not synced.remarks else "nothing was launched"
+            told = "nothing was launched"
     return "; ".join([told, *synced.remarks])

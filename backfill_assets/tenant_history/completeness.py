@@ -6,27 +6,34 @@ certificates come from belongs to `backfill.py`, what follows from a missing win
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from backfill_assets.core.certificates import Certificate
 from backfill_assets.core.handoff import Handoff, watermark
 from backfill_assets.core.source import ServiceSpec
-from backfill_assets.core.windows import Calendar, Window
+from backfill_assets.core.windows import Calendar, Window, midnight
 from backfill_assets.tenant_history.reading import SETTLING
 
 SHOWN_WINDOWS = 3
 A_MOMENT = timedelta(microseconds=1)
 
 
-def expected_windows(handoff: Handoff, calendar: Calendar) -> list[Window]:
-    """Every window from the beginning of the history to the newest reading, oldest first."""
+def expected_windows(handoff: Handoff, calendar: Calendar, certified: Collection[str] = ()) -> list[Window]:
+    """Every window from the beginning of the history to the newest that was read, oldest first.
+
+    `certified` are keys of windows. One that is newer than the newest reading without a gap tells that those between
+    were asked for too.
+    """
     until = max(handoff.first_request_at or handoff.history_from, handoff.history_from)
+    newest = max(certified, default="")
+    if newest > until.date().isoformat():
+        until = midnight(date.fromisoformat(newest))
     return calendar.windows(handoff.history_from, until + A_MOMENT)
 
 
 def missing_windows(handoff: Handoff, calendar: Calendar, certified: Collection[str]) -> list[Window]:
     """The expected windows that were never read whole, oldest first; `certified` are keys of windows."""
-    return [window for window in expected_windows(handoff, calendar) if window.key not in certified]
+    return [window for window in expected_windows(handoff, calendar, certified) if window.key not in certified]
 
 
 def gap_free_until(handoff: Handoff, calendar: Calendar, certificates: Iterable[Certificate]) -> datetime:
@@ -55,10 +62,9 @@ def overlap_of(spec: ServiceSpec) -> timedelta:
     return max(timedelta(minutes=spec.overlap_minutes), SETTLING)
 
 
-def reads_again_from(handoffs: Iterable[Handoff], spec: ServiceSpec) -> datetime | None:
-    """From when on these tables have to be read again, all of them alike; None where none has been read yet."""
-    moments = [handoff.first_request_at for handoff in handoffs if handoff.first_request_at is not None]
-    return min(moments) - overlap_of(spec) if moments else None
+def reads_again_from(handoff: Handoff, spec: ServiceSpec) -> datetime | None:
+    """From when on the table has to be read again; None where it has not been read yet."""
+    return None if handoff.first_request_at is None else handoff.first_request_at - overlap_of(spec)
 
 
 def covered_from(done: Iterable[Window], began: datetime) -> datetime | None:

@@ -44,8 +44,7 @@ class HandingOver:
 
     def asked_for(self, windows: Sequence[Window]) -> None:
         """Note that these windows were asked for."""
-        first, last = min(windows), max(windows)
-        self.handoffs.plan(*self._place, start=first.start, end=last.end)
+        self.handoffs.plan(*self._place, start=min(windows).start)
 
     def fill(
         self,

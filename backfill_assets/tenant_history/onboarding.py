@@ -174,11 +174,8 @@ def launch_history(
     """
     tenant, name = service.tenant, service.spec.name
     instance.add_dynamic_partitions(tenant_set(name), [encode_key(tenant)])
-    for table in plan.tables:
-        # Before the first run: sync must not take what that run covers for all of the history.
-        wiring.handoffs.plan(tenant, name, table.name, start=plan.windows[0].start, end=plan.windows[-1].end)
     keys = [partition_key(tenant, window) for window in plan.windows]
-    canonical = canonical_targets(wiring, service, plan.tables, plan.windows).included
+    canonical = canonical_targets(wiring, service, {table.name: plan.windows for table in plan.tables}).included
     request = BackfillRequest(
         domain=DOMAIN,
         key=f"{DOMAIN}/{tenant}/{name}/{plan.target}",
@@ -193,7 +190,13 @@ def launch_history(
         run_config=_run_config(service, plan),
         paused_until=None if (pause := closed(service, wiring.clock())) is None else pause.until,
     )
-    return launch(instance, graph, request, lock=wiring.lock)
+
+    def note() -> None:
+        # Before the first run: sync must not take what that run covers for all of the history.
+        for table in plan.tables:
+            wiring.handoffs.plan(tenant, name, table.name, start=plan.windows[0].start)
+
+    return launch(instance, graph, request, lock=wiring.lock, before_adding=note)
 
 
 def _title(service: TenantService, plan: HistoryPlan) -> str:

@@ -28,11 +28,10 @@ from backfill_assets.tenant_history.targets import canonical_targets
 
 @dataclass(frozen=True, kw_only=True)
 class TenantSync:
-    """What is read again of one tenant's service, and which canonical tables are built then."""
+    """What is read again of one tenant's service, by table, and which canonical tables are built then."""
 
     tenant: str
-    tables: Sequence[TableSpec]
-    windows: Sequence[Window]
+    reads: Sequence[tuple[TableSpec, Sequence[Window]]]
     canonical: Sequence[CanonicalTable]
     withheld: Mapping[str, str]
 
@@ -61,7 +60,9 @@ def sync(wiring: Wiring, instance: DagsterInstance, graph: Graph, service: str, 
             except BackfillError as error:
                 remarks.append(f"{account.tenant}: not synced: {error}")
                 continue
-            if plan is not None:
+            if plan is None:
+                remarks.append(f"{account.tenant}: its history has not begun; `backfill trigger` begins it")
+            else:
                 planned.append(plan)
                 remarks.extend(f"{plan.tenant}: {entity} is withheld: {why}" for entity, why in plan.withheld.items())
         launched = _launch(wiring, instance, graph, service, planned, requested_by) if planned else None
@@ -70,21 +71,17 @@ def sync(wiring: Wiring, instance: DagsterInstance, graph: Graph, service: str, 
 
 def plan_sync(wiring: Wiring, account: TenantService) -> TenantSync | None:
     """What to read again of a tenant's service; None where its history has not begun."""
-    begun = {h.table: h for h in _handoffs(wiring, account) if h.first_request_at is not None}
-    tables = [table for table in account.spec.tables if table.name in begun]
     spec = wiring.settings.services[account.spec.name]
-    start = reads_again_from([begun[table.name] for table in tables], spec)
-    if start is None:
+    known = {handoff.table: handoff for handoff in _handoffs(wiring, account)}
+    reads = []
+    # Each from its own moment: a table that cannot be read must not make the others read more and more.
+    for table in account.spec.tables:
+        if (handoff := known.get(table.name)) and (start := reads_again_from(handoff, spec)):
+            reads.append((table, calendar_of(spec).windows(start, wiring.clock())))
+    if not reads:
         return None
-    windows = calendar_of(spec).windows(start, wiring.clock())
-    targets = canonical_targets(wiring, account, tables, windows)
-    return TenantSync(
-        tenant=account.tenant,
-        tables=tables,
-        windows=windows,
-        canonical=targets.included,
-        withheld=targets.withheld,
-    )
+    targets = canonical_targets(wiring, account, {table.name: windows for table, windows in reads})
+    return TenantSync(tenant=account.tenant, reads=reads, canonical=targets.included, withheld=targets.withheld)
 
 
 def _handoffs(wiring: Wiring, account: TenantService) -> Sequence[Handoff]:
@@ -129,8 +126,8 @@ def _launch(
 def _partitions(service: str, planned: Iterable[TenantSync]) -> Mapping[AssetKey, Sequence[str]]:
     found: dict[AssetKey, list[str]] = {}
     for plan in planned:
-        for table in plan.tables:
-            keys = [partition_key(plan.tenant, window) for window in plan.windows]
+        for table, windows in plan.reads:
+            keys = [partition_key(plan.tenant, window) for window in windows]
             found.setdefault(asset_key(service, table), []).extend(keys)
         for canonical in plan.canonical:
             found.setdefault(canonical_key(service, canonical.entity), []).append(encode_key(plan.tenant))
@@ -144,4 +141,5 @@ def _digest(partitions: Mapping[AssetKey, Sequence[str]]) -> str:
 
 def _title(service: str, planned: Sequence[TenantSync]) -> str:
     whose = planned[0].tenant if len(planned) == 1 else f"{len(planned)} tenants"
-    return f"{service} sync of {whose}, from {min(plan.windows[0].key for plan in planned)}"
+    first = min(windows[0].key for plan in planned for _, windows in plan.reads)
+    return f"{service} sync of {whose}, from {first}"

@@ -5,7 +5,7 @@ table to `canonical`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backfill_assets.core.source import TableSpec
 from backfill_assets.core.windows import Window
@@ -25,19 +25,19 @@ class CanonicalTargets:
 
 
 def canonical_targets(
-    wiring: Wiring, service: TenantService, tables: Iterable[TableSpec], windows: Iterable[Window]
+    wiring: Wiring, service: TenantService, reads: Mapping[str, Iterable[Window]]
 ) -> CanonicalTargets:
-    """What can be built of this tenant's service once these windows of these tables have been read.
+    """What can be built of this tenant's service once these windows, by table, have been read.
 
     Tables that take nothing from those that are read are left out without a word.
     """
-    read, coming = {table.name for table in tables}, {window.key for window in windows}
+    coming = {table: list(windows) for table, windows in reads.items()}
     included, withheld = [], {}
     for canonical in canonical_tables(service.spec):
         sources = [source.table for source in canonical.sources]
-        if read.isdisjoint(table.name for table in sources):
+        if coming.keys().isdisjoint(table.name for table in sources):
             continue
-        holes = [hole for table in sources if (hole := _hole(wiring, service, table, coming, read))]
+        holes = [hole for table in sources if (hole := _hole(wiring, service, table, coming))]
         if holes:
             withheld[canonical.entity] = "; ".join(holes)
         else:
@@ -48,19 +48,20 @@ def canonical_targets(
 def holes_of(wiring: Wiring, service: TenantService, canonical: CanonicalTable) -> str:
     """What is missing for this canonical table now, in words; empty where nothing is."""
     tables = (source.table for source in canonical.sources)
-    return "; ".join(hole for table in tables if (hole := _hole(wiring, service, table, frozenset(), frozenset())))
+    return "; ".join(hole for table in tables if (hole := _hole(wiring, service, table, {})))
 
 
-def _hole(
-    wiring: Wiring, service: TenantService, table: TableSpec, coming: set[str] | frozenset[str], read: Iterable[str]
-) -> str:
+def _hole(wiring: Wiring, service: TenantService, table: TableSpec, coming: Mapping[str, Sequence[Window]]) -> str:
     name = service.spec.name
     found = wiring.handoffs.handoffs(service=name, tenant=service.tenant)
     handoff = next((handoff for handoff in found if handoff.table == table.name), None)
     if handoff is None:
-        return "" if table.name in read else f"{table.slug} has never been read"
+        return "" if table.name in coming else f"{table.slug} has never been read"
     certificates = wiring.certificates.certificates(tenant=service.tenant, service=name, table=table.name)
-    known = {certificate.window for certificate in certificates} | (set(coming) if table.name in read else set())
+    windows = coming.get(table.name, ())
+    known = {certificate.window for certificate in certificates} | {window.key for window in windows}
+    # What is about to be asked for may begin earlier than all that was.
+    handoff = replace(handoff, history_from=min([handoff.history_from, *(window.start for window in windows)]))
     # The windows are those of the service, which all tenants share.
     missing = missing_windows(handoff, calendar_of(wiring.settings.services[name]), known)
     return f"{table.slug} lacks {told(missing)}" if missing else ""

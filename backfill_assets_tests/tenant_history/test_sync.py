@@ -16,9 +16,11 @@ from backfill_assets.following import backfills
 from backfill_assets.tenant_history.assets import handing_over, table_assets
 from backfill_assets.tenant_history.backfill import WindowDone
 from backfill_assets.tenant_history.canonical.assets import canonical_assets
+from backfill_assets.tenant_history.canonical.mapping import canonical_tables
 from backfill_assets.tenant_history.onboarding import launch_history, whole_history
 from backfill_assets.tenant_history.plan import plan_history
 from backfill_assets.tenant_history.sync import Synced, plan_sync, sync
+from backfill_assets.tenant_history.targets import holes_of
 from backfill_assets_tests.tenant_history.shops import SHOP, shop
 from backfill_assets_tests.tenant_history.worlds import NOW, World, in_week, ticket, week, weeks
 
@@ -48,7 +50,8 @@ def planned(world: World, tenant: str = "acme") -> tuple[list[str], list[str], d
     plan = plan_sync(world.wiring, world.accounts[tenant])
     if plan is None:
         return None
-    return [window.key for window in plan.windows], [table.entity for table in plan.canonical], dict(plan.withheld)
+    [(_, windows)] = plan.reads
+    return [window.key for window in windows], [table.entity for table in plan.canonical], dict(plan.withheld)
 
 
 def look(world: World, instance: dg.DagsterInstance) -> Synced:
@@ -70,10 +73,11 @@ def end_all(instance: dg.DagsterInstance) -> None:
 
 def test_a_tenant_whose_history_has_not_begun_is_not_synced(acme: World, instance: dg.DagsterInstance) -> None:
     assert planned(acme) is None
-    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(0).start, end=week(11).end)
+    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(0).start)
     assert planned(acme) is None, "asked for, but nothing has been requested yet"
     synced = look(acme, instance)
-    assert (synced.launched, synced.tenants, synced.remarks) == (None, [], [])
+    assert (synced.launched, synced.tenants) == (None, [])
+    assert synced.remarks == ["acme: its history has not begun; `backfill trigger` begins it"]
     assert backfills(instance, {}) == []
 
 
@@ -92,7 +96,7 @@ def test_sync_begins_at_the_first_request_of_the_history_less_the_overlap(acme: 
 
 
 def test_a_history_that_takes_weeks_is_synced_from_where_it_began(acme: World) -> None:
-    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(4).start, end=week(11).end)
+    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(4).start)
     read(acme, weeks(8, NOW_WEEK))
     acme.now += timedelta(days=14)
     read(acme, weeks(4, 7))
@@ -107,7 +111,7 @@ def test_a_sync_that_fails_is_made_up_by_the_next(acme: World) -> None:
 
 
 def test_the_canonical_table_is_withheld_while_a_window_is_missing(acme: World) -> None:
-    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(4).start, end=week(11).end)
+    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(4).start)
     read(acme, weeks(7, NOW_WEEK))
     keys = f"{week(4).key}, {week(5).key}, {week(6).key}"
     assert planned(acme) == ([week(11).key], [], {"tickets": f"service_tickets lacks {keys}"})
@@ -115,10 +119,22 @@ def test_the_canonical_table_is_withheld_while_a_window_is_missing(acme: World) 
     assert planned(acme) == ([week(11).key], ["tickets"], {})
 
 
-def test_a_part_far_from_the_history_makes_no_hole_in_it(acme: World) -> None:
+def test_a_part_far_from_the_history_leaves_a_hole_until_that_is_filled(acme: World) -> None:
     read(acme, weeks(7, NOW_WEEK))
-    read(acme, weeks(1, 2))
+    read(acme, weeks(1, 4))
+    hole = f"service_tickets lacks {week(5).key}, {week(6).key}"
+    assert planned(acme) == ([week(11).key], [], {"tickets": hole})
+    read(acme, weeks(5, 6))
     assert planned(acme) == ([week(11).key], ["tickets"], {})
+
+
+def test_a_window_between_newer_ones_that_failed_is_a_hole(acme: World) -> None:
+    read(acme, weeks(4, NOW_WEEK))
+    acme.now += timedelta(days=21)
+    read(acme, [week(12), week(14)])  # as if week 13 had failed
+    service = acme.accounts["acme"]
+    [table] = canonical_tables(service.spec)
+    assert holes_of(acme.wiring, service, table) == f"service_tickets lacks {week(13).key}"
 
 
 def test_one_backfill_takes_all_tenants_and_says_what_it_is(tmp_path: Path, instance: dg.DagsterInstance) -> None:

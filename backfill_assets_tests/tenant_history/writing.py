@@ -90,7 +90,8 @@ class Play:
 
     def sync(self, since: datetime | None = None) -> None:
         """Read again what has to be read again, or what lies after `since`."""
-        start = reads_again_from(self.handoffs.handoffs(), self.spec) if since is None else since
+        [handoff] = self.handoffs.handoffs()
+        start = reads_again_from(handoff, self.spec) if since is None else since
         assert start is not None
         self.read(calendar_of(self.spec).windows(start, self.now), MINUTES)
 

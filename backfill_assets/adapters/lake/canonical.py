@@ -76,8 +76,13 @@ class CanonicalLake:
         """The path or URL of a file."""
         return self.raw.storage.place(file.name)
 
-    def rebuild(self, file: CanonicalFile, sources: Sequence[RawTable], select: Select) -> Rebuilt:
-        """Replace the file by what the statement says of the sources' files as they are now."""
+    def rebuild(
+        self, file: CanonicalFile, sources: Sequence[RawTable], select: Select, *, at_least: int = 0
+    ) -> Rebuilt:
+        """Replace the file by what the statement says of the sources' files as they are now.
+
+        Raises `PermanentError` where these hold fewer than `at_least` versions.
+        """
         storage = self.raw.storage
         with self.raw.lock(f"canonical:{file.folder}"), storage.scratch(file.folder) as scratch:
             seen = storage.mark(file.name)
@@ -87,6 +92,7 @@ class CanonicalLake:
                 columns = [_view(duck, f"source_{number}", paths) for number, paths in enumerate(copies)]
                 _require_readable_names(columns, sources)
                 versions = sum(_count(duck, f"source_{number}") for number, paths in enumerate(copies) if paths)
+                self._require(versions, at_least, sources)
                 rebuilt = _write(duck, select(columns), draft, versions)
             if not storage.publish(file.name, draft, seen=seen):
                 raise TransientError(f"another writer was at work while {self.place(file)} was being made; try again")
@@ -99,7 +105,18 @@ class CanonicalLake:
         paths = [into / str(number) for number in range(len(names))]
         with ThreadPoolExecutor(FETCHERS) as fetchers:
             fetched = list(fetchers.map(self.raw.storage.fetch, names, paths))
-        return [str(path) for path, is_there in zip(paths, fetched, strict=True) if is_there]
+        if not all(fetched):
+            place = self.raw.storage.place(table.folder)
+            raise TransientError(f"files of {place} went away while they were read; try again")
+        return [*map(str, paths)]
+
+    def _require(self, versions: int, at_least: int, sources: Sequence[RawTable]) -> None:
+        if versions < at_least:
+            places = ", ".join(self.raw.storage.place(table.folder) for table in sources)
+            raise PermanentError(
+                f"{places} hold {versions} versions, and the certificates of their windows tell of {at_least}; put "
+                "back the files that are gone, or read the history again, then rerun this partition"
+            )
 
     @contextmanager
     def _told(self, file: CanonicalFile, sources: Sequence[RawTable]) -> Iterator[None]:

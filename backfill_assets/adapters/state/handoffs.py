@@ -40,11 +40,11 @@ class SqlHandoffs:
             found = [Handoff(**row._mapping) for row in connection.execute(wanted)]
         return sorted(found, key=attrgetter("place"))
 
-    def plan(self, tenant: str, service: str, table: str, *, start: datetime, end: datetime) -> None:
+    def plan(self, tenant: str, service: str, table: str, *, start: datetime) -> None:
         """See `HandoffLedger.plan`."""
         columns = HANDOFFS.c
         row = {"tenant": tenant, "service": service, "table_name": table, "history_from": start}
-        earlier = _of(tenant, service, table).where(columns.history_from > start, columns.history_from <= end)
+        earlier = _of(tenant, service, table).where(columns.history_from > start)
         with transaction(self._engine) as connection:
             connection.execute(insert_if_absent(self._engine, HANDOFFS), row)
             connection.execute(earlier.values(history_from=start))

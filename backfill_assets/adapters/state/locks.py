@@ -3,7 +3,8 @@
 Here belongs how a lock is taken and given back. What a lock protects belongs to its caller.
 
 PostgreSQL keeps each lock as an advisory lock of one transaction on a connection of its own. SQLite has one lock for
-all names, the write lock of a second file beside the database, so that a holder can still write to the state.
+all names, the write lock of a second file beside the database, so that a holder can still write to the state; and one
+more for those of canonical tables, since building one may take minutes in which nobody else should wait.
 """
 
 import threading
@@ -17,6 +18,10 @@ from backfill_assets.adapters.state.connecting import engine_for, told_as_transi
 
 ROUND = 1.0
 """Seconds of waiting at once: a driver that waits hears no signal, so Ctrl-C gets its turn between two rounds."""
+
+LOCKS, LONG_LOCKS = ".locks", ".canonical.locks"
+LONG = "canonical:"
+"""What the names of locks begin with that may be held for minutes."""
 
 LOCK_NOT_AVAILABLE = "55P03"
 SQLITE_BUSY = 5
@@ -38,13 +43,24 @@ class Locks:
     def __init__(self, url: URL) -> None:
         self._url = url
         self._is_postgres = url.get_backend_name() == "postgresql"
-        beside = url if self._is_postgres else url.set(database=f"{url.database}.locks")
-        self._engine: Engine = engine_for(beside, poolclass=NullPool, patience=ROUND)
+        suffixes = [""] if self._is_postgres else [LOCKS, LONG_LOCKS]
+        self._engines = {suffix: self._beside(suffix) for suffix in suffixes}
         self._mine = threading.local()
 
     def close(self) -> None:
-        """Give up the engine; no lock may be held."""
-        self._engine.dispose()
+        """Give up the engines; no lock may be held."""
+        for engine in self._engines.values():
+            engine.dispose()
+
+    def _beside(self, suffix: str) -> Engine:
+        url = self._url.set(database=f"{self._url.database}{suffix}")
+        return engine_for(url, poolclass=NullPool, patience=ROUND)
+
+    def _file(self, name: str) -> str:
+        """Which of the databases keeps this lock."""
+        if self._is_postgres:
+            return ""
+        return LONG_LOCKS if name.startswith(LONG) else LOCKS
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
@@ -52,7 +68,7 @@ class Locks:
         held = self._held_here()
         if name in held:
             raise RuntimeError(f"this thread holds the lock {name!r} already and would wait for itself")
-        if held and not self._is_postgres:
+        if not self._is_postgres and any(self._file(other) == self._file(name) for other in held):
             yield  # the one lock there is, is ours
             return
         held.add(name)
@@ -69,7 +85,7 @@ class Locks:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         with told_as_transient(self._url):
-            connection = self._engine.connect()
+            connection = self._engines[self._file(name)].connect()
         with connection:
             with told_as_transient(self._url):
                 while not self._try(connection, name):

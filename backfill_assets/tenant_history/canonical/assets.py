@@ -3,7 +3,9 @@
 Here belongs what Dagster sees of a run. What is built belongs to `building.py`, whether it may be to `targets.py`.
 """
 
-from collections.abc import Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,10 +13,11 @@ from dagster import AssetExecutionContext
 
 from backfill_assets.core.keys import decode_key
 from backfill_assets.core.source import ServiceSpec
-from backfill_assets.errors import BackfillError, PermanentError
+from backfill_assets.errors import BackfillError, PermanentError, TransientError
 from backfill_assets.following import materialised_before
 from backfill_assets.resources import Wiring
 from backfill_assets.tenant_history.assets import failure_sentence
+from backfill_assets.tenant_history.backfill import CHUNK_TRIES, Sleep
 from backfill_assets.tenant_history.canonical.building import Built, CanonicalBuild
 from backfill_assets.tenant_history.canonical.mapping import CanonicalTable, canonical_tables
 from backfill_assets.tenant_history.partitions import asset_key, canonical_key, tenants
@@ -56,7 +59,7 @@ def canonical_asset(spec: ServiceSpec, table: CanonicalTable) -> dg.AssetsDefini
     return build_canonical
 
 
-def build(wiring: Wiring, tenant: str, spec: ServiceSpec, table: CanonicalTable) -> Built:
+def build(wiring: Wiring, tenant: str, spec: ServiceSpec, table: CanonicalTable, *, sleep: Sleep = time.sleep) -> Built:
     """Build one tenant's table; raises `PermanentError` where its history has a hole, and says which."""
     account = wiring.tenant_service(tenant, spec.name)
     mine = next((known for known in canonical_tables(account.spec) if known.entity == table.entity), None)
@@ -67,7 +70,28 @@ def build(wiring: Wiring, tenant: str, spec: ServiceSpec, table: CanonicalTable)
             f"{table.entity} of {tenant} is withheld, because its history has a hole: {holes}; rerun these partitions, "
             "then this one (the next sync builds it too)"
         )
-    return CanonicalBuild(tenant=tenant, service=spec.name, table=mine, lake=wiring.lake).build()
+    # Before the files are listed, since these only gain versions.
+    certified = sum(_certified(wiring, tenant, spec.name, source.table.name) for source in mine.sources)
+    building = CanonicalBuild(tenant=tenant, service=spec.name, table=mine, lake=wiring.lake, at_least=certified)
+    return _with_tries(building.build, sleep)
+
+
+def _certified(wiring: Wiring, tenant: str, service: str, table: str) -> int:
+    """How many versions the certificates of a table tell of."""
+    held = wiring.certificates.certificates(tenant=tenant, service=service, table=table)
+    return sum(certificate.stored_rows for certificate in held)
+
+
+def _with_tries(build: Callable[[], Built], sleep: Sleep) -> Built:
+    failures = 0
+    while True:
+        try:
+            return build()
+        except TransientError:
+            failures += 1
+            if not CHUNK_TRIES.may_try_again(failures):
+                raise
+            sleep(CHUNK_TRIES.delay(failures, random.random))
 
 
 def _asset_spec(spec: ServiceSpec, table: CanonicalTable) -> dg.AssetSpec:

@@ -31,12 +31,16 @@ class Built:
 
 @dataclass(frozen=True, kw_only=True)
 class CanonicalBuild:
-    """Builds one tenant's canonical table of an entity from one service."""
+    """Builds one tenant's canonical table of an entity from one service.
+
+    `at_least` is how many versions the raw files are known to hold: from fewer it is not built.
+    """
 
     tenant: str
     service: str
     table: CanonicalTable
     lake: RawLake
+    at_least: int = 0
     limits: Limits = MODEST
     clock: Callable[[], float] = monotonic
 
@@ -57,5 +61,5 @@ class CanonicalBuild:
 
         file = CanonicalFile(tenant=self.tenant, entity=self.table.entity, service=self.service)
         lake = CanonicalLake(raw=self.lake, limits=self.limits)
-        done = lake.rebuild(file, raws, select)
+        done = lake.rebuild(file, raws, select, at_least=self.at_least)
         return Built(place=lake.place(file), **vars(done), seconds=self.clock() - begun)

@@ -1,5 +1,6 @@
 """A run of the canonical assets: what Dagster is told of each tenant, and when a table is withheld."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from backfill_assets.adapters.rest.connectwise_tables import TICKETS
+from backfill_assets.launching import BackfillRequest, launch
 from backfill_assets.tenant_history.assets import table_asset
 from backfill_assets.tenant_history.canonical.assets import canonical_asset
 from backfill_assets.tenant_history.canonical.mapping import canonical_tables
-from backfill_assets.tenant_history.partitions import asset_key, canonical_key, tenant_set
+from backfill_assets.tenant_history.partitions import asset_key, canonical_key, partition_key, tenant_set
 from backfill_assets_tests.tenant_history.shops import SHOP, shop
-from backfill_assets_tests.tenant_history.worlds import World, in_week, ticket, week
+from backfill_assets_tests.tenant_history.worlds import World, in_week, ticket, week, weeks
 
 # Dagster writes queries that SQLAlchemy grumbles about.
 pytestmark = pytest.mark.filterwarnings("ignore:Coercing Subquery:sqlalchemy.exc.SAWarning")
 
 KEY = canonical_key("connectwise", "tickets")
+GRAPH = dg.Definitions(assets=[table_asset(SHOP, TICKETS)], resources={"wiring": None}).resolve_asset_graph()
 ASSET = canonical_asset(SHOP, next(table for table in canonical_tables(SHOP) if table.entity == "tickets"))
 
 
@@ -26,6 +29,28 @@ ASSET = canonical_asset(SHOP, next(table for table in canonical_tables(SHOP) if 
 def acme(tmp_path: Path) -> World:
     """A tenant with a ticket in each of the first three weeks."""
     return shop(tmp_path, acme=[ticket(number, in_week(number)) for number in (1, 2, 3)])
+
+
+def test_a_backfill_that_was_launched_in_the_ui_notes_all_that_it_asks_for(
+    acme: World, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(tenant_set("connectwise"), ["acme"])
+    keys = [partition_key("acme", window) for window in weeks(4, 11)]
+    request = BackfillRequest(
+        domain="test",
+        key="test",
+        title="as the UI does",
+        reason="",
+        requested_by="",
+        partitions={asset_key("connectwise", TICKETS): keys},
+    )
+    launched = launch(instance, GRAPH, request, lock=lambda _name: nullcontext())
+    bounds = {"start": keys[5], "end": keys[7], "backfill": launched.backfill_id}
+    names = {"start": "dagster/asset_partition_range_start", "end": "dagster/asset_partition_range_end"}
+    tags = {names.get(name, "dagster/backfill"): str(value) for name, value in bounds.items()}
+    assert run(acme, instance, table_asset(SHOP, TICKETS), tags=tags).success
+    [handoff] = acme.handoffs.handoffs()
+    assert handoff.history_from == week(4).start
 
 
 def read(world: World, instance: dg.DagsterInstance, first: int, last: int) -> bool:
@@ -69,7 +94,7 @@ def test_a_tenants_table_is_built_from_all_that_was_read(acme: World, instance: 
 
 
 def test_a_table_whose_history_has_a_hole_is_withheld_and_says_where(acme: World, instance: dg.DagsterInstance) -> None:
-    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(0).start, end=week(11).end)
+    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(0).start)
     assert read(acme, instance, 5, 11)
     assert read(acme, instance, 0, 2)
     result = build(acme, instance)
@@ -87,6 +112,17 @@ def test_a_table_of_which_nothing_was_ever_read_is_withheld(acme: World, instanc
     assert "service_tickets has never been read" in failure(build(acme, instance))
 
 
+def test_raw_files_that_are_gone_make_no_smaller_table(acme: World, instance: dg.DagsterInstance) -> None:
+    assert read(acme, instance, 0, 11)
+    assert build(acme, instance).success
+    [file] = acme.root.glob("acme/canonical/tickets/*/*.parquet")
+    before = file.read_bytes()
+    next(acme.root.glob("acme/raw/**/*.parquet")).unlink()
+    told = failure(build(acme, instance))
+    assert "hold 2 versions, and the certificates of their windows tell of 3; put back the files that are gone" in told
+    assert file.read_bytes() == before
+
+
 def test_one_tenant_that_fails_costs_no_other(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     world = shop(tmp_path, acme=[ticket(1, in_week(1))], beta=[])
     assert read(world, instance, 0, 11)
@@ -98,7 +134,7 @@ def test_one_tenant_that_fails_costs_no_other(tmp_path: Path, instance: dg.Dagst
 
 
 def test_the_check_of_a_raw_table_names_what_was_not_read(acme: World, instance: dg.DagsterInstance) -> None:
-    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(0).start, end=week(11).end)
+    acme.handoffs.plan("acme", "connectwise", TICKETS.name, start=week(0).start)
     assert read(acme, instance, 1, 11)
     key = dg.AssetCheckKey(asset_key("connectwise", TICKETS), "complete")
     found = evaluation(instance, key)
