@@ -1,115 +1,38 @@
-"""Backfills of history keep to their hours, and none is held up by another."""
+"""Backfills of history keep to their hours and to their longest time."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 
 import dagster as dg
 import pytest
-from dagster import DagsterEventType
-from dagster._core.events import DagsterEvent
 from dagster._core.execution.backfill import BulkActionStatus
-from dagster._core.storage.tags import PARENT_BACKFILL_ID_TAG
 
-from backfill_assets import launching
-from backfill_assets.core.opening import Hours
-from backfill_assets.errors import TransientError
-from backfill_assets.following import Backfill, backfills, find, targets
-from backfill_assets.launching import SYNC, BackfillRequest, cancel
-from backfill_assets.pausing import OUTSIDE_HOURS, PAUSED_UNTIL_TAG, STOPPED_TAG, TIMED_OUT_TAG, TIMEOUT, is_paused
+from backfill_assets.following import backfills, find
+from backfill_assets.launching import cancel
+from backfill_assets.pausing import TIMED_OUT_TAG, is_paused
 from backfill_assets.tenant_history.detection import Verdict
-from backfill_assets.tenant_history.keeping import keep_hours
-from backfill_assets.tenant_history.onboarding import launch_history, survey, whole_history
-from backfill_assets.tenant_history.partitions import asset_key, partition_key
-from backfill_assets_tests.tenant_history.test_onboarding import GRAPH, look
-from backfill_assets_tests.tenant_history.worlds import DESK, TICKETS, World, weeks
-from backfill_assets_tests.test_launching_cancel import Coordinator, no_sleep, run_of, status_of
+from backfill_assets_tests.tenant_history.nights import (
+    CLOSING,
+    OPENING,
+    TONIGHT,
+    add,
+    begin,
+    end,
+    judged,
+    resumed,
+    started,
+    stopped_run,
+    tick,
+)
+from backfill_assets_tests.tenant_history.nights import coordinator as coordinator
+from backfill_assets_tests.tenant_history.nights import night as night
+from backfill_assets_tests.tenant_history.test_onboarding import look
+from backfill_assets_tests.tenant_history.worlds import DESK, World
 from backfill_assets_tests.test_launching_cancel import instance as instance
+from backfill_assets_tests.test_launching_cancel import no_sleep, run_of, status_of
 
 # Dagster writes queries that SQLAlchemy grumbles about.
 pytestmark = pytest.mark.filterwarnings("ignore:Coercing Subquery:sqlalchemy.exc.SAWarning")
-
-NIGHT = Hours(start=time(22), end=time(6))
-TONIGHT = datetime(2024, 5, 1, 23, tzinfo=UTC)
-CLOSING = datetime(2024, 5, 2, 6, tzinfo=UTC)
-OPENING = datetime(2024, 5, 2, 22, tzinfo=UTC)
-
-
-@pytest.fixture
-def coordinator() -> Coordinator:
-    return Coordinator()
-
-
-@pytest.fixture
-def night(world: World) -> Iterator[World]:
-    """It is night, and acme may be read at night only."""
-    world.now = TONIGHT
-    add(world, "acme")
-    yield world
-    assert {id(source) for source in world.opened} <= {id(s) for s in world.sources.values() if s.closed}
-
-
-def add(world: World, tenant: str, *, hours: Hours | None = NIGHT, time_zone: str = "UTC", **said: object) -> None:
-    spec = replace(DESK, backfill_hours=hours, chunk_target_seconds=60, **said)  # type: ignore[arg-type]
-    world.add(tenant, spec=spec, time_zone=time_zone)
-
-
-def started(world: World, instance: dg.DagsterInstance, tenant: str = "acme") -> str:
-    """Launch a tenant's history as of now."""
-    wiring, service = world.wiring, world.accounts[tenant]
-    plan = whole_history(wiring, service)
-    launched = launch_history(wiring, instance, GRAPH, service, plan, reason="by hand", requested_by="me")
-    return as_of(instance, launched.backfill_id, world.now)
-
-
-def as_of(instance: dg.DagsterInstance, backfill_id: str, moment: datetime) -> str:
-    found = find(instance, backfill_id)
-    instance.update_backfill(found._replace(backfill_timestamp=moment.timestamp()))
-    return backfill_id
-
-
-def in_the_ui(world: World, instance: dg.DagsterInstance, *tenants: str, domain: str = "") -> str:
-    """Launch one backfill of several tenants, which says nothing of them."""
-    keys = [partition_key(tenant, window) for tenant in tenants for window in weeks(5, 6)]
-    request = BackfillRequest(
-        domain=domain, key="ui", title="ui", reason="", requested_by="", partitions={asset_key("desk", TICKETS): keys}
-    )
-    backfill_id = launching.launch(instance, GRAPH, request, lock=world.wiring.lock).backfill_id
-    if not domain:
-        instance.update_backfill(find(instance, backfill_id)._replace(tags={}))
-    return as_of(instance, backfill_id, world.now)
-
-
-def tick(world: World, instance: dg.DagsterInstance) -> list[str]:
-    return list(keep_hours(world.wiring, instance, GRAPH, sleep=no_sleep))
-
-
-def end(instance: dg.DagsterInstance, backfill_id: str, status: str = "CANCELED") -> None:
-    """What the daemon does with one that is being stopped, or whose runs have all failed."""
-    instance.update_backfill(find(instance, backfill_id)._replace(status=BulkActionStatus[status]))
-
-
-def stopped_run(instance: dg.DagsterInstance, backfill_id: str, until: datetime | None) -> None:
-    """What a run leaves behind that stopped at a commit."""
-    run_id = run_of(instance, backfill_id, "FAILURE")
-    reason = {STOPPED_TAG: TIMEOUT} if until is None else {STOPPED_TAG: OUTSIDE_HOURS}
-    instance.add_run_tags(run_id, {**reason, **({PAUSED_UNTIL_TAG: until.isoformat()} if until else {})})
-
-
-def begin(instance: dg.DagsterInstance, run_id: str, at: datetime) -> None:
-    """Let the queue start a run."""
-    event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_START.value, job_name="job")
-    instance.run_storage.handle_run_event(run_id, event, update_timestamp=at)
-
-
-def resumed(instance: dg.DagsterInstance, backfill_id: str) -> Sequence[Backfill]:
-    return backfills(instance, {PARENT_BACKFILL_ID_TAG: backfill_id})
-
-
-def judged(world: World, instance: dg.DagsterInstance) -> tuple[Verdict, str]:
-    [judgement] = [f.judgement for f in survey(world.wiring, instance) if f.service.tenant == "acme"]
-    return judgement.verdict, judgement.reason
 
 
 def test_within_its_hours_nothing_happens_to_a_backfill(night: World, instance: dg.DagsterInstance) -> None:
@@ -261,118 +184,3 @@ def test_runs_that_stopped_since_they_took_too_long_make_no_pause(night: World, 
     end(instance, backfill_id, "COMPLETED_FAILED")
     assert tick(night, instance) == []
     assert not is_paused(find(instance, backfill_id))
-
-
-def test_incremental_sync_and_what_is_no_history_are_left_alone(night: World, instance: dg.DagsterInstance) -> None:
-    in_the_ui(night, instance, "acme", domain=SYNC)
-    night.now = CLOSING
-    assert tick(night, instance) == []
-
-
-def test_a_backfill_of_several_tenants_is_paused_when_none_of_them_is_open(
-    night: World, instance: dg.DagsterInstance
-) -> None:
-    # When it is 06:00 in UTC it is 08:00 in Berlin.
-    add(night, "beta", time_zone="Europe/Berlin")
-    add(night, "zeta", hours=Hours(start=time(22), end=time(7)))
-    backfill_id = in_the_ui(night, instance, "acme", "beta", "zeta", "unknown")
-    night.now = CLOSING
-    assert tick(night, instance) == []
-    night.now = CLOSING + timedelta(hours=1)
-    [told] = tick(night, instance)
-    assert "outside of the backfill hours of beta" in told
-    end(instance, backfill_id)
-    # Berlin opens first, at 20:00 in UTC; what is left of the others stops again and waits for its own opening.
-    night.now = CLOSING + timedelta(hours=13, minutes=59)
-    assert tick(night, instance) == []
-    night.now += timedelta(minutes=1)
-    assert len(tick(night, instance)) == 1
-    [again] = resumed(instance, backfill_id)
-    stopped_run(instance, again.backfill_id, OPENING)
-    end(instance, again.backfill_id, "COMPLETED_FAILED")
-    assert len(tick(night, instance)) == 1
-    assert tick(night, instance) == []
-    night.now = OPENING
-    assert len(tick(night, instance)) == 1
-    assert len(resumed(instance, again.backfill_id)) == 1
-
-
-def test_one_that_cannot_be_gone_on_with_holds_up_no_other_and_is_tried_again(
-    night: World, instance: dg.DagsterInstance
-) -> None:
-    ids = []
-    for tenant in ("zeta", "beta", "acme"):
-        add(night, tenant)
-        ids.append(started(night, instance, tenant))
-    night.now = CLOSING
-    assert len(tick(night, instance)) == 3
-    for backfill_id in ids:
-        end(instance, backfill_id)
-
-    def lock(name: str) -> AbstractContextManager[None]:
-        if "/beta/" in name:
-            raise TransientError("the lock is held by another")
-        return nullcontext()
-
-    night.now = OPENING
-    told = list(keep_hours(replace(night.wiring, lock=lock), instance, GRAPH, sleep=no_sleep))
-    assert [": not now: the lock is held by another" in sentence for sentence in told] == [False, True, False]
-    assert [len(resumed(instance, backfill_id)) for backfill_id in ids] == [1, 0, 1]
-    assert len(tick(night, instance)) == 1
-    assert [len(resumed(instance, backfill_id)) for backfill_id in ids] == [1, 1, 1]
-
-
-def test_one_whose_run_cannot_be_told_to_stop_holds_up_no_other(
-    night: World, instance: dg.DagsterInstance, coordinator: Coordinator
-) -> None:
-    add(night, "beta")
-    first, second = started(night, instance), started(night, instance, "beta")
-    coordinator.lost = [run_of(instance, second)]
-    night.now = CLOSING
-    told = list(keep_hours(night.wiring, instance, GRAPH, sleep=no_sleep, patience=0.1))
-    assert ["not now: 1 runs of backfill" in sentence for sentence in told] == [True, False]
-    assert is_paused(find(instance, first))
-
-
-def test_a_backfill_that_is_launched_while_its_tenant_is_closed_waits_as_a_paused_one(
-    night: World, instance: dg.DagsterInstance
-) -> None:
-    night.now = CLOSING
-    backfill_id = started(night, instance)
-    assert is_paused(find(instance, backfill_id))
-    assert judged(night, instance)[0] is Verdict.PAUSED
-    night.now = OPENING
-    tick(night, instance)
-    [again] = resumed(instance, backfill_id)
-    assert targets(again) == targets(find(instance, backfill_id))
-
-
-def test_a_new_service_is_launched_when_its_hours_begin_and_not_before(
-    night: World, instance: dg.DagsterInstance
-) -> None:
-    night.now = CLOSING
-    assert look(night, instance) == []
-    assert judged(night, instance) == (
-        Verdict.WAITING,
-        (
-            "newly connected: the lake holds nothing of it; it is launched at 2024-05-02 22:00 UTC, when its backfill "
-            "hours begin"
-        ),
-    )
-    night.now = OPENING
-    assert [s.launched is not None for s in look(night, instance)] == [True]
-
-
-def test_being_switched_on_again_is_remembered_until_its_hours_begin(
-    night: World, instance: dg.DagsterInstance
-) -> None:
-    end(instance, started(night, instance), "COMPLETED_SUCCESS")
-    on = night.accounts["acme"]
-    night.accounts["acme"] = replace(on, enabled=False)
-    look(night, instance)
-    night.accounts["acme"], night.now = on, CLOSING
-    assert look(night, instance) == []
-    assert judged(night, instance)[0] is Verdict.WAITING
-    night.now = OPENING
-    [again] = look(night, instance)
-    assert again.finding.judgement.reason == "switched on again after being off"
