@@ -10,6 +10,8 @@ _EACH = re.compile(r"(\d{1,4}) ?(min|m|h)")
 _FIELD = re.compile(r"\*(/\d{1,2})?|\d{1,2}(-\d{1,2})?(/\d{1,2})?(,\d{1,2}(-\d{1,2})?(/\d{1,2})?)*")
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 """Minute, hour, day of the month, month, day of the week."""
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""The days that each month can have."""
 
 
 def cron_of(frequency: str) -> str:
@@ -22,7 +24,8 @@ def cron_of(frequency: str) -> str:
         return "0 * * * *" if text == HOURLY else "0 0 * * *"
     if each := _EACH.fullmatch(text):
         return _each(int(each[1]), is_hours=each[2] == "h")
-    if _is_cron(text.split(" ")):
+    if _is_cron(fields := text.split(" ")):
+        _check_that_it_comes(fields)
         return text
     raise ValueError("must be hourly, daily, minutes or hours like 15min or 2h, or a cron expression like 5 * * * *")
 
@@ -43,6 +46,24 @@ def _divisors(whole: int) -> str:
 
 def _is_cron(fields: list[str]) -> bool:
     return len(fields) == len(_BOUNDS) and all(map(_fits, fields, _BOUNDS))
+
+
+def _check_that_it_comes(fields: list[str]) -> None:
+    # Dagster refuses some of these only when it loads everything, and others when it looks for the next tick.
+    days, months = (_numbers(fields[place], _BOUNDS[place]) for place in (2, 3))
+    if min(days) > max(_LONGEST[month - 1] for month in months):
+        raise ValueError("must name a day that one of its months has")
+
+
+def _numbers(field: str, bounds: tuple[int, int]) -> set[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        low, _, high = span.partition("-")
+        first = bounds[0] if low == "*" else int(low)
+        last = int(high) if high else bounds[1] if step or low == "*" else first
+        found.update(range(first, last + 1, int(step or 1)))
+    return found
 
 
 def _fits(field: str, bounds: tuple[int, int]) -> bool:

@@ -208,6 +208,13 @@ def test_a_table_and_secrets_of_many_pages_are_read_to_the_end(installation: Ins
             ),
         ),
         (
+            {"BACKFILL_LAST_UPDATED_TABLE": "LastUpdated-prod"},
+            (
+                "BACKFILL_LAST_UPDATED_TABLE is set, but BACKFILL_TENANT_SOURCE is not dynamodb; "
+                "unset BACKFILL_LAST_UPDATED_TABLE, or set BACKFILL_TENANT_SOURCE"
+            ),
+        ),
+        (
             {"BACKFILL_TENANT_ENVIRONMENT": "prod"},
             (
                 "BACKFILL_TENANT_ENVIRONMENT is set, but BACKFILL_TENANT_SOURCE is not dynamodb; "
@@ -232,8 +239,17 @@ def test_a_tenants_file_beside_the_table_is_refused(installation: Installation) 
     ("variable", "value", "reason"),
     [
         ("BACKFILL_TENANT_SERVICES_TABLE", "a b", "is no name that a DynamoDB table can have"),
+        ("BACKFILL_LAST_UPDATED_TABLE", "a b", "is no name that a DynamoDB table can have"),
         ("BACKFILL_TENANT_ENVIRONMENT", "a/b", "must be a name like prod"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(installation: Installation, variable: str, value: str, reason: str) -> None:
     assert f"{variable} {reason}" in installation.refusal({variable: value}).split("\n")
+
+
+def test_watermarks_go_to_the_table_beside_the_one_of_tenants_unless_another_is_named(
+    installation: Installation,
+) -> None:
+    assert load_settings({}, builtin={"desk": DESK}, today=TODAY).last_updated_table == "LastUpdated"
+    assert installation.load().last_updated_table == f"LastUpdated-{installation.environment}"
+    assert installation.load({"BACKFILL_LAST_UPDATED_TABLE": "Marks"}).last_updated_table == "Marks"

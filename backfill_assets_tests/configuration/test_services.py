@@ -32,9 +32,12 @@ def test_every_setting_of_a_service_can_be_set(files: Files) -> None:
         chunks_per_run=2,
         requests_per_minute=60,
         page_size=500,
+        sync_frequency="15min",
+        overlap_minutes=30,
     )
     assert (desk.lookback_days, desk.history_start, desk.grain) == (100, date(2024, 1, 1), Grain.DAILY)
     assert (desk.chunk_size_days, desk.chunks_per_run, desk.requests_per_minute, desk.page_size) == (7, 2, 60, 500)
+    assert (desk.sync_frequency, desk.overlap_minutes) == ("15min", 30)
     assert desk.tables == DESK.tables
 
 
@@ -85,7 +88,14 @@ def test_a_field_that_records_and_filters_call_the_same_is_set_by_one_setting(fi
     assert (entries.version_field, entries.incremental_field) == ("changed", "entered")
 
 
-_COUNTS = ("lookback_days", "chunk_size_days", "chunks_per_run", "requests_per_minute", "page_size")
+_COUNTS = (
+    "lookback_days",
+    "chunk_size_days",
+    "chunks_per_run",
+    "requests_per_minute",
+    "page_size",
+    "overlap_minutes",
+)
 
 
 @pytest.mark.parametrize("key", _COUNTS)
@@ -121,6 +131,21 @@ def test_a_count_is_a_positive_whole_number(files: Files, key: str, value: objec
                 "tables, timeout_hours"
             ),
         ),
+        (
+            {"sync_frequency": "nonsense"},
+            (
+                "sync_frequency must be hourly, daily, minutes or hours like 15min or 2h, or a cron expression like "
+                "5 * * * *, not 'nonsense'"
+            ),
+        ),
+        (
+            {"sync_frequency": "7min"},
+            (
+                "sync_frequency must be a number of minutes that an hour can be divided by: 1, 2, 3, 4, 5, 6, 10, 12, "
+                "15, 20, 30, 60, not '7min'"
+            ),
+        ),
+        ({"sync_frequency": 15}, "sync_frequency must be a text, not 15"),
         ({"max_page_size": 5}, "max_page_size is not a known setting; the nearest known one is page_size"),
         ({"grain": "hourly"}, "grain must be daily, weekly or monthly, not 'hourly'"),
         ({"grain": None}, "grain must be daily, weekly or monthly, not nothing"),
