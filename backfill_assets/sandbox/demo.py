@@ -181,18 +181,19 @@ class Demo:
         self.output.remark(
             "syncing what was changed while history was read; the sources hold still for the comparison ..."
         )
-        waiting = set(stack.services)
+        left = {(tenant, service) for tenant in stack.tenants for service in stack.services}
         launched: list[str] = []
         deadline = time.monotonic() + SYNC_SECONDS
-        while waiting or not all(following.has_ended(following.find(instance, key)) for key in launched):
+        while left or not all(following.has_ended(following.find(instance, key)) for key in launched):
             stack.supervisor.revive()
-            with open_wiring(load_settings()) as wiring:
-                for service in sorted(waiting):
-                    found = sync(wiring, instance, asset_graph(), service, requested_by="demo")
-                    # A tenant whose last sync is under way is synced when that has ended.
-                    if found.launched is not None and len(found.tenants) == len(stack.tenants):
-                        waiting.discard(service)
-                        launched.append(found.launched.backfill_id)
+            # A tenant whose last sync is still under way is synced when that has ended.
+            for service in sorted({service for _, service in left}):
+                with open_wiring(load_settings()) as wiring:
+                    whose = [tenant for tenant, other in sorted(left) if other == service]
+                    found = sync(wiring, instance, asset_graph(), service, requested_by="demo", tenants=whose)
+                if found.launched is not None:
+                    left -= {(plan.tenant, service) for plan in found.tenants}
+                    launched.append(found.launched.backfill_id)
             if time.monotonic() > deadline:
                 raise PermanentError(f"the sync did not end within {SYNC_SECONDS} s; the Runs page of the UI says why")
             time.sleep(2)

@@ -35,7 +35,7 @@ START_SECONDS = 90
 SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
 REQUESTS_PER_MINUTE = 6000
 """The pace of every service: stand-ins on this machine have nobody to be protected from."""
-SYNC_FREQUENCY = "5min"
+SYNC_FREQUENCY = "10min"
 """Often enough to be seen, while a person watches."""
 CURSOR_OFFSET = "1000"
 """How many events the backfill daemon reads again at each look. Runs write side by side, so an event with a lower

@@ -62,6 +62,8 @@ class Writer:
     def replay(self) -> None:
         """Make the changes of earlier starts again."""
         changes = list(self._journal())
+        # Without a line that a kill cut short, which the next change would be written behind.
+        self.journal.write_text("".join(json.dumps(change) + "\n" for change in changes))
         with self._client() as client:
             for change in changes:
                 self._make(client, change)

@@ -4,7 +4,7 @@ Here belongs who is synced, from when on, and which canonical tables go with it.
 `automation.py`; from when on a table has to be read again, to `completeness.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -45,13 +45,23 @@ class Synced:
     remarks: Sequence[str] = field(default_factory=tuple)
 
 
-def sync(wiring: Wiring, instance: DagsterInstance, graph: Graph, service: str, *, requested_by: str) -> Synced:
-    """Launch the sync of a service's tenants, except of those whose last one is still under way."""
+def sync(
+    wiring: Wiring,
+    instance: DagsterInstance,
+    graph: Graph,
+    service: str,
+    *,
+    requested_by: str,
+    tenants: Collection[str] | None = None,
+) -> Synced:
+    """Launch the sync of a service's tenants (all, or these), except of those whose last one is still under way."""
     # Two looks at once would both find a tenant idle.
     with wiring.lock(f"sync:{service}"):
         busy = _busy(instance, graph, service)
         planned, remarks = [], []
         for account in _accounts(wiring, service):
+            if tenants is not None and account.tenant not in tenants:
+                continue
             if account.tenant in busy:
                 remarks.append(f"{account.tenant}: its last sync is still under way")
                 continue
