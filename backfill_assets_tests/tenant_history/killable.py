@@ -61,11 +61,11 @@ def wait_for_the_parent(done: str) -> None:
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Stop before each file is opened for writing, before each is put in its place, and before each connection."""
+    """Stop before each file is opened for writing, linked or put in its place, and before each connection."""
     if event == "open" and str(arguments[0]).endswith(".draft"):
         wait_for_the_parent("opens a draft")
-    elif event == "os.rename":
-        wait_for_the_parent("puts a file in its place")
+    elif event in ("os.rename", "os.link"):
+        wait_for_the_parent(f"puts a file in its place ({event})")
     elif event == "sqlite3.connect":
         wait_for_the_parent("connects to the state")
 

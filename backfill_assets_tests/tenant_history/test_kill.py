@@ -10,10 +10,12 @@ import pytest
 
 from backfill_assets.adapters.lake.folder import Folder
 from backfill_assets.adapters.lake.raw import RawLake
+from backfill_assets.adapters.rest.connectwise_tables import TICKETS as CONNECTWISE_TICKETS
 from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.tenant_history.backfill import WindowDone
 from backfill_assets.tenant_history.reading import raw_table
+from backfill_assets_tests.tenant_history import killable_story
 from backfill_assets_tests.tenant_history.killable import BAD_IDS, WINDOWS, account, fill
 from backfill_assets_tests.tenant_history.worlds import TICKETS, versions_of
 
@@ -24,9 +26,9 @@ STEPS = 85
 """A little fewer than the steps of a whole backfill, so that every kill falls into one."""
 
 
-def run_and_kill(url: str, root: Path, *, at: int) -> list[str]:
-    """Run the backfill in a process of its own and kill it at this step; return the steps up to there."""
-    program = [sys.executable, "-m", "backfill_assets_tests.tenant_history.killable", url, str(root)]
+def run_and_kill(url: str, root: Path, *, at: int, story: str = "killable") -> list[str]:
+    """Run a story in a process of its own and kill it at this step; return the steps up to there."""
+    program = [sys.executable, "-m", f"backfill_assets_tests.tenant_history.{story}", url, str(root)]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -71,3 +73,40 @@ def kill_and_run_again(folder: Path, *, at: int) -> None:
     assert [outcome.window for outcome in outcomes if isinstance(outcome, WindowDone)] == WINDOWS
     assert sum(outcome.rows for outcome in outcomes if isinstance(outcome, WindowDone)) == len(account()) - len(BAD_IDS)
     assert_all_is_there(url, root)
+
+
+STORY_STEPS = 88
+"""A little fewer than the steps of history, sync and canonical table."""
+STORY_SEEDS = 30
+
+
+@pytest.fixture(scope="module")
+def untold(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a story that was never cut off leaves in the lake."""
+    folder = tmp_path_factory.mktemp("never killed")
+    url, root = f"sqlite:///{folder / 'state.db'}", folder / "lake"
+    initialise(url)
+    killable_story.tell(url, root)
+    return left_in(root)
+
+
+def left_in(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("seed", range(STORY_SEEDS))
+def test_history_sync_and_canonical_table_killed_and_run_again_leave_the_same_bytes(
+    untold: dict[str, bytes], seed: int, tmp_path: Path
+) -> None:
+    url, root = f"sqlite:///{tmp_path / 'state.db'}", tmp_path / "lake"
+    initialise(url)
+    run_and_kill(url, root, at=seed * STORY_STEPS // STORY_SEEDS + Random(seed).randint(1, 2), story="killable_story")
+    killable_story.tell(url, root)
+    assert left_in(root) == untold
+    with StateDatabase.open(url) as state:
+        [handoff] = state.handoffs.handoffs()
+        assert handoff.first_request_at == killable_story.LATER
+    raw = raw_table("acme", "connectwise", CONNECTWISE_TICKETS)
+    with StateDatabase.open(url) as state:
+        stored = sorted(RawLake(Folder(root), lock=state.lock).versions(raw))
+    assert stored == sorted({*versions_of(killable_story.before()), *versions_of(killable_story.after())})
