@@ -5,8 +5,9 @@ table to `canonical`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from backfill_assets.core.handoff import Handoff
 from backfill_assets.core.source import TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.resources import Wiring
@@ -55,13 +56,20 @@ def _hole(wiring: Wiring, service: TenantService, table: TableSpec, coming: Mapp
     name = service.spec.name
     found = wiring.handoffs.handoffs(service=name, tenant=service.tenant)
     handoff = next((handoff for handoff in found if handoff.table == table.name), None)
-    if handoff is None:
-        return "" if table.name in coming else f"{table.slug} has never been read"
-    certificates = wiring.certificates.certificates(tenant=service.tenant, service=name, table=table.name)
     windows = coming.get(table.name, ())
+    if handoff is None and not windows:
+        return f"{table.slug} has never been read"
+    certificates = wiring.certificates.certificates(tenant=service.tenant, service=name, table=table.name)
     known = {certificate.window for certificate in certificates} | {window.key for window in windows}
-    # What is about to be asked for may begin earlier than all that was.
-    handoff = replace(handoff, history_from=min([handoff.history_from, *(window.start for window in windows)]))
+    starts = [window.start for window in windows] + ([handoff.history_from] if handoff else [])
+    # As it will be once these have been asked for: they may begin earlier than all before, and be read now.
+    handoff = Handoff(
+        tenant=service.tenant,
+        service=name,
+        table=table.name,
+        history_from=min(starts),
+        first_request_at=(handoff.first_request_at if handoff else None) or (wiring.clock() if windows else None),
+    )
     # The windows are those of the service, which all tenants share.
     missing = missing_windows(handoff, calendar_of(wiring.settings.services[name]), known)
     return f"{table.slug} lacks {told(missing)}" if missing else ""

@@ -48,7 +48,7 @@ def test_a_trigger_launches_a_backfill_that_says_who_asked_and_why(shell: Shell)
     assert backfill.description == "asked for by backfill trigger"
     assert backfill.tags["backfill/requested_by"].endswith("(backfill trigger)")
     assert backfill.asset_backfill_data is not None
-    assert backfill.asset_backfill_data.target_subset.num_partitions_and_non_partitioned_assets == 32 + 4
+    assert backfill.asset_backfill_data.target_subset.num_partitions_and_non_partitioned_assets == 32
 
 
 def test_the_same_target_asked_for_twice_while_active_starts_once(shell: Shell) -> None:
