@@ -89,7 +89,7 @@ class TableCommits:
             valid = {w: known for w, known in certificates.items() if not known.content_digest or self._holds(w, known)}
             for day, merged in merge(days).items():
                 sizes[chunk.window_of(midnight(day))] += merged.bytes
-            held = {window: self.holding(window) for window in chunk.windows}
+            held = self._held(chunk)
             self._require_stored(chunk, days, held)
             self.certificates.put([self._anew(known, held[window]) for window, known in valid.items()])
         self._settle_dead_letters(read, days, began)
@@ -101,6 +101,13 @@ class TableCommits:
     def holding(self, window: Window) -> Holding:
         """What all files of a window hold now."""
         return self.lake.holding(self.raw, self.lake.days(self.raw, window.reads_from, window.end))
+
+    def _held(self, chunk: Chunk) -> Mapping[Window, Holding]:
+        stored = self.lake.days(self.raw, chunk.start, chunk.end)
+        days: dict[Window, list[date]] = {window: [] for window in chunk.windows}
+        for day in stored:
+            days[chunk.window_of(midnight(day))].append(day)
+        return self.lake.holdings(self.raw, days)
 
     def _days(self, chunk: Chunk, read: ChunkRead, began: datetime) -> Days:
         ours = {

@@ -20,12 +20,26 @@ from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.stack import free_port
 from backfill_assets_tests.end_to_end.running import QuickStack, Running
 
+HERE = Path(__file__).parent
 NEW_DAYS = 14
 NEVER = "0 0 29 2 *"
 SERVICE: Mapping[str, Any] = {"chunks_per_run": 2, "sync_frequency": NEVER}
 """Small runs, of 8 weeks; sync has a stack of its own."""
 RUNS_AT_ONCE = 3
 """Of history; one more for incremental sync."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One stack at a time: two cores carry no second one. First whoever starts one of his own, then those who share."""
+    here = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in here:
+        item.add_marker(pytest.mark.xdist_group("stack"))
+    own_first = sorted(here, key=lambda item: not _starts_its_own(item))
+    items[:] = [item for item in items if item not in here] + own_first
+
+
+def _starts_its_own(item: pytest.Item) -> bool:
+    return item.get_closest_marker("own_stack") is not None
 
 
 @pytest.fixture(scope="package")

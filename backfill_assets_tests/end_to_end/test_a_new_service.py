@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 
-import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
 from backfill_assets import following, launching
@@ -11,8 +10,6 @@ from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import load_settings
 from backfill_assets_tests.end_to_end.running import Running, until
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_the_sensor_fills_in_the_history_of_newly_connected_services(running: Running) -> None:

@@ -8,7 +8,7 @@ from backfill_assets.sandbox.stack import WEBSERVER
 from backfill_assets_tests.end_to_end.browsing import CHROMIUM, DagsterUi, open_ui
 from backfill_assets_tests.end_to_end.running import Running
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.browser
 
 ASSET = "connectwise/company_companies"
 WINDOWS = "[2023-04-02...2023-04-16]"

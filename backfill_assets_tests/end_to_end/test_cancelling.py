@@ -5,15 +5,12 @@ import os
 import signal
 import time
 
-import pytest
 from dagster import DagsterRunStatus
 
 from backfill_assets import following
 from backfill_assets.sandbox.stack import DAEMON
 from backfill_assets_tests.end_to_end.conftest import RUNS_AT_ONCE
 from backfill_assets_tests.end_to_end.running import Running, until
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 STOPPED_SECONDS = 5.0
 TABLE = "company/contacts"

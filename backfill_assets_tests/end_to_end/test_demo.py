@@ -13,6 +13,8 @@ import pytest
 
 from backfill_assets.sandbox.stack import free_port
 
+pytestmark = pytest.mark.own_stack
+
 # A short history of few partitions: what is tested is the demo, not its size.
 DAYS = "60"
 

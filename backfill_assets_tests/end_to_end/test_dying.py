@@ -6,14 +6,11 @@ import signal
 import time
 from collections.abc import Callable
 
-import pytest
 from dagster import DagsterRun, DagsterRunStatus
 
 from backfill_assets import following
 from backfill_assets.sandbox.stack import CODE_SERVER
 from backfill_assets_tests.end_to_end.running import Running, finish, until
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 NOTICED_SECONDS = 30.0
 TABLES = 4

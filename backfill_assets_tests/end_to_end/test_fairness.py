@@ -24,7 +24,7 @@ from backfill_assets.tenant_history.plan import plan_history
 from backfill_assets_tests.end_to_end.conftest import started
 from backfill_assets_tests.end_to_end.running import Running, until
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500)]
 
 LATENCY = {"kind": "latency", "seconds": 0.2}
 SERVICE = {"chunks_per_run": 2, "page_size": 1}

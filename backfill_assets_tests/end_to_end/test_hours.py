@@ -4,15 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from dagster import DagsterRunStatus
 
 from backfill_assets.following import find, resumptions
 from backfill_assets.pausing import is_paused
 from backfill_assets_tests.end_to_end.running import Running, until
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 TABLE = "company/contacts"
 SPAN = ("2023-06-04", "2023-11-19")

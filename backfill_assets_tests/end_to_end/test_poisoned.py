@@ -2,13 +2,10 @@
 
 import json
 
-import pytest
 from dagster import DagsterRunStatus
 
 from backfill_assets import following
 from backfill_assets_tests.end_to_end.running import Running, finish
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_a_poisoned_window_fails_alone_and_is_resumed_alone(running: Running) -> None:

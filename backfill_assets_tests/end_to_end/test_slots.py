@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import httpx
-import pytest
 from dagster import AssetKey, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
@@ -19,8 +18,6 @@ from backfill_assets.tenant_history.partitions import asset_key
 from backfill_assets.tenant_history.plan import calendar_of
 from backfill_assets_tests.end_to_end.conftest import RUNS_AT_ONCE
 from backfill_assets_tests.end_to_end.running import Running, until
-
-pytestmark = pytest.mark.xdist_group("stack")
 
 A_TENANT = 2
 ASSET = asset_key("connectwise", CONTACTS)

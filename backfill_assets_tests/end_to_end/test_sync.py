@@ -13,7 +13,7 @@ from backfill_assets.core.windows import utc_now
 from backfill_assets_tests.end_to_end.conftest import NEW_DAYS, SERVICE, started
 from backfill_assets_tests.end_to_end.running import Running, until
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.own_stack, pytest.mark.timeout(400)]
 
 TICKETS = "service/tickets"
 EACH_MINUTE = {**SERVICE, "sync_frequency": "* * * * *"}

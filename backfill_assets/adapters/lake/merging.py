@@ -29,6 +29,8 @@ class DayMerge:
 def once_each(rows: pa.Table, key: Key) -> pa.Table:
     """The rows in the order of their keys, each key once: of those that repeat, the last row."""
     order, repeats = _ordered(rows, key)
+    if not pc.any(repeats).as_py() and _is_ascending(order):
+        return rows
     # A key's rows lie side by side in their own order, so the last of them is the one that no equal key follows.
     return _taken(rows, order.filter(_with_end(pc.invert(repeats), len(rows))))
 
@@ -36,8 +38,7 @@ def once_each(rows: pa.Table, key: Key) -> pa.Table:
 def in_order(rows: pa.Table, key: Key) -> pa.Table:
     """The rows in the order of their keys; the table itself where they lie so already, as in every file of ours."""
     order, _ = _ordered(rows, key)
-    is_ordered = pc.all(pc.less(order.slice(0, max(len(rows) - 1, 0)), order.slice(1))).as_py()
-    return rows if is_ordered or len(rows) < 2 else _taken(rows, order)
+    return rows if _is_ascending(order) else _taken(rows, order)
 
 
 def merge_day(stored: pa.Table, fetched: pa.Table, key: Key, *, fresh: Set[str]) -> DayMerge:
@@ -67,6 +68,8 @@ def conform(content: pa.Table, schema: pa.Schema, *, where: str) -> pa.Table:
 
     `where` says for a sentence what holds the content.
     """
+    if len(content.schema) == len(schema) and all(field in schema for field in content.schema):
+        return content.select(schema.names)
     return pa.table([_conformed(content, field, where) for field in schema], schema=schema)
 
 
@@ -88,6 +91,10 @@ def _ordered(rows: pa.Table, key: Key) -> tuple[pa.Array, pa.Array]:
     order = pc.sort_indices(rows.select(key), sort_keys=[(name, "ascending") for name in key])
     same = [_same_as_next(_take(rows[name], order)) for name in key]
     return order, reduce(pc.and_, same)
+
+
+def _is_ascending(order: pa.Array) -> bool:
+    return len(order) < 2 or bool(pc.all(pc.less(order.slice(0, len(order) - 1), order.slice(1))).as_py())
 
 
 def _same_as_next(values: pa.Array) -> pa.Array:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
+from itertools import islice
 from random import random
 from time import sleep
 from typing import Any, TypeVar
@@ -32,6 +33,9 @@ OURS = "_backfill_"
 WRITERS = 4
 RACES = RetryPolicy(tries=12, base=0.05, cap=2.0)
 """How often a day's merge is made again because another writer was faster, and the pauses before it."""
+
+MANY_ROWS = 1_000
+"""From which on a file is worth compressing well."""
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.INTEGER: pa.int64(),
@@ -213,7 +217,13 @@ class RawLake:
 
     def holding(self, table: RawTable, days: Sequence[date]) -> Holding:
         """Read the files of these days back, and take stock of them."""
-        return holding_of(self.rows(table, days), table.key, ours=OURS)
+        return self.holdings(table, {None: days})[None]
+
+    def holdings(self, table: RawTable, groups: Mapping[T, Sequence[date]]) -> dict[T, Holding]:
+        """Read the files of several groups of days back, and take stock of each group."""
+        read = self._ahead(lambda day: self._read(table.file(day)), [day for days in groups.values() for day in days])
+        files = ((group, islice(read, len(days))) for group, days in groups.items())
+        return {group: holding_of(filter(_exists, held), table.key, ours=OURS) for group, held in files}
 
     def versions(self, table: RawTable) -> Iterator[tuple[Any, datetime]]:
         """Every (id, version) that the table's files hold, day by day."""
@@ -246,9 +256,14 @@ def _fetched(table: RawTable, rows: pa.Table) -> pa.Table:
     return once_each(conform(rows, table.schema(rows.column_names), where="what was read"), table.key)
 
 
+def _exists(rows: pa.Table | None) -> bool:
+    return rows is not None
+
+
 def _encoded(content: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    pq.write_table(content, sink, compression="zstd")
+    # Starting zstd for each of fifty columns costs more than reading and writing the few values of most days.
+    pq.write_table(content, sink, compression="zstd" if len(content) >= MANY_ROWS else "snappy")
     return sink.getvalue()
 
 

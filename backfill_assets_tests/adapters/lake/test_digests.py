@@ -86,6 +86,20 @@ def test_neither_columns_without_values_nor_ours_nor_the_order_of_columns_matter
     assert holding(whole) == holding(other.select(other.column_names[::-1]))
 
 
+def test_a_file_without_a_column_counts_as_one_in_which_it_has_no_value() -> None:
+    one, two = day(row(1, name="a", note="b")), day(row(2, name="c"))
+    assert holding(one, two.drop_columns(["note"])) == holding(one, two)
+    assert holding(one.drop_columns(["note"]), two) != holding(one, two)
+
+
+def test_a_column_of_another_type_in_one_file_is_told_apart_by_its_values() -> None:
+    one, two = day(row(1, hours=1.5)), day(row(2, hours=2))
+    whole = two.set_column(4, "hours", two["hours"].cast(pa.int64()))
+    other = two.set_column(4, "hours", pa.array([3], pa.int64()))
+    assert holding(one, whole) == holding(one, whole)
+    assert holding(one, whole).content_digest != holding(one, other).content_digest
+
+
 def test_how_a_file_is_compressed_and_cut_into_pages_does_not_matter() -> None:
     rows = day(*(row(1 + n, name=f"name {n}", note="x" * n if n % 3 else None) for n in range(20)))
     plain, cut = pa.BufferOutputStream(), pa.BufferOutputStream()

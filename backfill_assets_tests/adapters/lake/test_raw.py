@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from backfill_assets.adapters.lake.raw import RawLake
+from backfill_assets.adapters.lake.raw import MANY_ROWS, RawLake
 from backfill_assets.adapters.lake.storage import Storage
 from backfill_assets.core.source import ColumnType
 from backfill_assets.errors import PermanentError
@@ -64,11 +64,14 @@ def test_declared_columns_come_first_and_typed_then_the_others_as_text_and_ours_
     ]
 
 
-def test_every_column_is_compressed_with_zstd(lake: RawLake, storage: Storage) -> None:
-    merge(lake, row(1, hours=1.0))
+@pytest.mark.parametrize(("rows", "compression"), [(1, "SNAPPY"), (MANY_ROWS, "ZSTD")])
+def test_every_column_is_compressed_and_large_files_well(
+    lake: RawLake, storage: Storage, rows: int, compression: str
+) -> None:
+    merge(lake, *(row(number, hours=1.0) for number in range(rows)))
     with pq.ParquetFile(pa.BufferReader(stored(storage).content)) as file:
         group = file.metadata.row_group(0)
-        assert {group.column(i).compression for i in range(group.num_columns)} == {"ZSTD"}
+        assert {group.column(i).compression for i in range(group.num_columns)} == {compression}
 
 
 def test_rows_lie_in_the_order_of_id_and_version(lake: RawLake, storage: Storage) -> None:
