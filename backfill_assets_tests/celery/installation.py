@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 import psutil
@@ -81,14 +81,17 @@ class Installation:
         assert found is not None
         return found.status
 
+    def succeeded(self, run: DagsterRun, *, timeout: float = PATIENCE) -> None:
+        """Wait until the run has succeeded."""
+        until("a run to succeed", lambda: self.status(run) is DagsterRunStatus.SUCCESS, timeout=timeout)
+
     def health(self, run: DagsterRun) -> CheckRunHealthResult:
         """What the launcher says of a run, asked anew."""
         return self.launcher.check_run_worker_health(run)
 
     def diary(self, run: DagsterRun) -> list[str]:
         """What the run's job has written."""
-        [op] = run.run_config["ops"].values()
-        file = Path(op["config"]["file"])
+        [file] = (Path(op["config"]["file"]) for op in dict[str, Any](run.run_config)["ops"].values())
         return file.read_text().splitlines() if file.exists() else []
 
     def errors(self, run: DagsterRun) -> str:
