@@ -6,17 +6,20 @@ Here belongs what tests of several folders need; what one folder needs belongs t
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from backfill_assets_tests.adapters.aws.server import Aws
 
+
+END_TO_END = "end_to_end"
 
 # How long an example takes is the machine's business: its first one loads libraries, and others run beside it.
 settings.register_profile("unhurried", deadline=None)
@@ -50,6 +53,18 @@ def aws() -> Iterator["Aws"]:
 
     with running_aws() as server:
         yield server
+
+
+class OneStackAtATime(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives all end-to-end tests to one worker, and begins with them: two cores carry no second stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return END_TO_END if f"/{END_TO_END}/" in nodeid else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackAtATime:
+    """Not `xdist_group`: since pytest 9.2 it groups nothing, and says nothing of that."""
+    return OneStackAtATime(config, log)
 
 
 def _not_tested() -> Mapping[str, str]:
