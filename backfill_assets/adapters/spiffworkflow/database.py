@@ -1,0 +1,71 @@
+"""The product's database on any of the three engines: which instances there are, and transactions on their values.
+
+Here belongs what all have in common. What is read and written in a transaction belongs to `postgres.py` and
+`portable.py`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, text
+
+from backfill_assets.adapters.spiffworkflow.connecting import told
+from backfill_assets.adapters.spiffworkflow.tables import last_of_the_first, spans
+from backfill_assets.core.instances import InstanceWork, Part, Span, Standing
+from backfill_assets.core.metadata import MetadataField
+from backfill_assets.core.windows import Window
+
+Count = Callable[[Connection, Part, Sequence[MetadataField]], Sequence[Standing]]
+
+
+class SqlInstances:
+    """An `InstanceDatabase`; share an instance between threads, not between processes."""
+
+    def __init__(self, engine: Engine, *, work: Callable[[Connection], InstanceWork], count: Count) -> None:
+        self._engine = engine
+        self._reading = engine.execution_options(only_reads=True)
+        self._work = work
+        self._count = count
+
+    def spans(self, model: str, months: Sequence[Window]) -> Sequence[Span]:
+        """See `InstanceDatabase.spans`."""
+        if not months:
+            return []
+        with self._connected() as connection:
+            found = {row[0]: row[1:] for row in connection.execute(spans(model, months))}
+        return [_span(model, month, *found.get(number, (0, 1, 0))) for number, month in enumerate(months)]
+
+    def cut(self, part: Part, limit: int) -> Part | None:
+        """See `InstanceDatabase.cut`."""
+        with self._connected() as connection:
+            last = connection.execute(last_of_the_first(part, limit)).scalar()
+        return None if last is None else Part(model=part.model, month=part.month, after=part.after, upto=last)
+
+    @contextmanager
+    def begin(self) -> Iterator[InstanceWork]:
+        """See `InstanceDatabase.begin`."""
+        with told(self._engine.url), self._engine.begin() as connection:
+            yield self._work(connection)
+
+    def standings(self, part: Part, fields: Sequence[MetadataField]) -> Sequence[Standing]:
+        """See `InstanceDatabase.standings`."""
+        with self._connected() as connection:
+            return self._count(connection, part, fields)
+
+    def check(self) -> None:
+        """See `InstanceDatabase.check`."""
+        with self._connected() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """See `InstanceDatabase.close`."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with told(self._engine.url), self._reading.connect() as connection:
+            yield connection
+
+
+def _span(model: str, month: Window, instances: int, first: int, last: int) -> Span:
+    return Span(part=Part(model=model, month=month, after=first - 1, upto=last), instances=instances)
