@@ -26,13 +26,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """All instances that one month holds now, and how many they are."""
+    """A part, and how many instances it held when they were counted."""
 
     part: Part
     instances: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
     """What one instance holds: a value or none for each field asked for, or why it cannot be read."""
 
@@ -43,7 +43,11 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a field stands: instances whose source task holds a value, those of them with a row, and unreadable ones."""
+    """How a field stands.
+
+    `held` are instances whose source task holds a value, an instance with a row counting as such; `rows` are those
+    that have a row, `unreadable` those that have none and whose source cannot be read.
+    """
 
     held: int = 0
     rows: int = 0
@@ -86,7 +90,12 @@ class InstanceDatabase(Protocol):
         """The instances of each of these months."""
         ...
 
-    def cut(self, part: Part, limit: int) -> Part | None:
+    @property
+    def batches_at_once(self) -> int:
+        """How many transactions it takes at once."""
+        ...
+
+    def cut(self, part: Part, limit: int) -> Span | None:
         """The first so many instances of the part; None where there is none."""
         ...
 

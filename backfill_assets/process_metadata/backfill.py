@@ -7,8 +7,10 @@ the product's database comes in through `core.instances`.
 import random
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from time import perf_counter
@@ -34,8 +36,8 @@ Done = TypeVar("Done")
 class MonthDone:
     """A month of one field that was gone through.
 
-    `source_rows` are the instances whose source task holds a value, `rows` those of them that have a row, both counted
-    anew afterwards; `complete` where that is all of them and every instance could be read.
+    Counted anew afterwards: `source_rows` are the instances whose source task holds a value, an instance with a row
+    counting as such, and `rows` those that have a row; `complete` where both are the same and none is unreadable.
     """
 
     month: Window
@@ -65,7 +67,7 @@ class _Lost(Exception):
 
 @dataclass(kw_only=True)
 class _Progress:
-    """How far one call has come, in instances; `updated` are rows, `left` is what may still be done."""
+    """How far one call has come, in instances; `updated` are rows, `left` is what may still be begun."""
 
     total: int
     left: int
@@ -74,7 +76,6 @@ class _Progress:
 
     def add(self, done: BatchDone) -> None:
         self.processed += done.instances
-        self.left -= done.instances
         self.updated += sum(counts.updated for counts in done.counts)
 
 
@@ -156,11 +157,8 @@ class MetadataBackfill:
     ) -> Iterator[Outcome]:
         began, counts = perf_counter(), [Counts()] * len(batches.fields)
         letters = self._letters(span.part.model)
-        for part in self._parts(span, tell, lambda: min(self.batch_size, progress.left)):
-            before_batch()
-            now = self.clock()
-            done = self._tried(tell, partial(batches.fill, part, now))
-            letters.put(month, done.refused, now, batches.rewrite_before)
+        for part, done in self._filled(span, batches, tell, progress, before_batch):
+            letters.put(month, done.refused, self.clock(), batches.rewrite_before)
             letters.resolve(known, part, done, [field.key for field in batches.fields])
             for refused in done.refused:
                 tell.instance_failed(refused.instance_id, refused.field.key, refused.reason)
@@ -169,15 +167,33 @@ class MetadataBackfill:
             tell.progress(progress.processed, progress.total)
         yield from self._done(month, span, batches.fields, counts, tell, began)
 
-    def _parts(self, span: Span, tell: Telling, limit: Callable[[], int]) -> Iterator[Part]:
+    def _filled(
+        self, span: Span, batches: Batches, tell: Telling, progress: _Progress, before_batch: Callable[[], None]
+    ) -> Iterator[tuple[Part, BatchDone]]:
+        """The batches of a span in their order, several at once; those under way are finished in any case."""
+        at_once = self.database.batches_at_once
+        running: deque[tuple[Part, Future[BatchDone]]] = deque()
+        with ThreadPoolExecutor(at_once) as workers:
+            for cut in self._parts(span, tell, lambda: min(self.batch_size, progress.left)):
+                before_batch()
+                progress.left -= cut.instances
+                fill = partial(batches.fill, cut.part, self.clock())
+                running.append((cut.part, workers.submit(self._tried, tell, fill)))
+                if len(running) > at_once - 1:
+                    part, done = running.popleft()
+                    yield part, done.result()
+            for part, done in running:
+                yield part, done.result()
+
+    def _parts(self, span: Span, tell: Telling, limit: Callable[[], int]) -> Iterator[Span]:
         """The span cut into batches; each begins after the last instance of the one before."""
         left = span.part
         while span.instances and limit() > 0:
-            part = self._tried(tell, partial(self.database.cut, left, limit()))
-            if part is None:
+            cut = self._tried(tell, partial(self.database.cut, left, limit()))
+            if cut is None:
                 return
-            yield part
-            left = Part(model=left.model, month=left.month, after=part.upto, upto=left.upto)
+            yield cut
+            left = replace(left, after=cut.part.upto)
 
     def _done(
         self,
@@ -189,8 +205,8 @@ class MetadataBackfill:
         began: float,
     ) -> Iterator[MonthDone]:
         standings = [Standing()] * len(fields)
-        for part in self._parts(span, tell, lambda: self.batch_size):
-            found = self._tried(tell, partial(self.database.standings, part, fields))
+        for cut in self._parts(span, tell, lambda: self.batch_size):
+            found = self._tried(tell, partial(self.database.standings, cut.part, fields))
             standings = [one + other for one, other in zip(standings, found, strict=True)]
         seconds = perf_counter() - began
         for of, counted, standing in zip(fields, counts, standings, strict=True):

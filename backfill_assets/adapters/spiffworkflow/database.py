@@ -6,6 +6,7 @@ Here belongs what all have in common. What is read and written in a transaction 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, text
 
@@ -21,11 +22,19 @@ Count = Callable[[Connection, Part, Sequence[MetadataField]], Sequence[Standing]
 class SqlInstances:
     """An `InstanceDatabase`; share an instance between threads, not between processes."""
 
-    def __init__(self, engine: Engine, *, work: Callable[[Connection], InstanceWork], count: Count) -> None:
+    def __init__(
+        self, engine: Engine, *, work: Callable[[Connection], InstanceWork], count: Count, batches_at_once: int
+    ) -> None:
         self._engine = engine
         self._reading = engine.execution_options(only_reads=True)
         self._work = work
         self._count = count
+        self._batches_at_once = batches_at_once
+
+    @property
+    def batches_at_once(self) -> int:
+        """See `InstanceDatabase.batches_at_once`."""
+        return self._batches_at_once
 
     def spans(self, model: str, months: Sequence[Window]) -> Sequence[Span]:
         """See `InstanceDatabase.spans`."""
@@ -35,11 +44,11 @@ class SqlInstances:
             found = {row[0]: row[1:] for row in connection.execute(spans(model, months))}
         return [_span(model, month, *found.get(number, (0, 1, 0))) for number, month in enumerate(months)]
 
-    def cut(self, part: Part, limit: int) -> Part | None:
+    def cut(self, part: Part, limit: int) -> Span | None:
         """See `InstanceDatabase.cut`."""
         with self._connected() as connection:
-            last = connection.execute(last_of_the_first(part, limit)).scalar()
-        return None if last is None else Part(model=part.model, month=part.month, after=part.after, upto=last)
+            last, instances = connection.execute(last_of_the_first(part, limit)).one()
+        return Span(part=replace(part, upto=last), instances=instances) if instances else None
 
     @contextmanager
     def begin(self) -> Iterator[InstanceWork]:

@@ -5,7 +5,7 @@ Here belongs what an installation holds, as plain values, and reading and writin
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
@@ -75,10 +75,15 @@ class MemoryInstances:
             for month, of in zip(months, ids, strict=True)
         ]
 
-    def cut(self, part: Part, limit: int) -> Part | None:
+    @property
+    def batches_at_once(self) -> int:
+        """See `InstanceDatabase.batches_at_once`."""
+        return 1
+
+    def cut(self, part: Part, limit: int) -> Span | None:
         """See `InstanceDatabase.cut`."""
         first = self._ids(part)[:limit]
-        return Part(model=part.model, month=part.month, after=part.after, upto=first[-1]) if first else None
+        return Span(part=replace(part, upto=first[-1]), instances=len(first)) if first else None
 
     @contextmanager
     def begin(self) -> Iterator[Self]:
@@ -150,11 +155,12 @@ class MemoryInstances:
         return True
 
     def _standing(self, readings: Sequence[Reading], number: int, key: str) -> Standing:
-        held = [reading.instance_id for reading in readings if reading.values[number] is not None]
+        without = [reading for reading in readings if (reading.instance_id, key) not in self.installation.rows]
+        rows = len(readings) - len(without)
         return Standing(
-            held=len(held),
-            rows=sum((instance, key) in self.installation.rows for instance in held),
-            unreadable=sum(bool(reading.problem) for reading in readings),
+            held=rows + sum(reading.values[number] is not None for reading in without),
+            rows=rows,
+            unreadable=sum(bool(reading.problem) for reading in without),
         )
 
 

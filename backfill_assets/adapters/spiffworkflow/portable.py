@@ -85,11 +85,12 @@ def count_documents(connection: Connection, part: Part, fields: Sequence[Metadat
 
 
 def _standing(readings: Sequence[Reading], number: int, kept: set[int]) -> Standing:
-    held = [reading.instance_id for reading in readings if reading.values[number] is not None]
+    without = [reading for reading in readings if reading.instance_id not in kept]
+    rows = len(readings) - len(without)
     return Standing(
-        held=len(held),
-        rows=sum(instance in kept for instance in held),
-        unreadable=sum(bool(reading.problem) for reading in readings),
+        held=rows + sum(reading.values[number] is not None for reading in without),
+        rows=rows,
+        unreadable=sum(bool(reading.problem) for reading in without),
     )
 
 

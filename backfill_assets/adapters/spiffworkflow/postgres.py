@@ -6,34 +6,33 @@ holds `\\u0000`, which JSON allows and PostgreSQL's texts do not), or many field
 documents are fetched instead.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
     FromClause,
-    Integer,
     Row,
     Select,
-    Subquery,
     Text,
     and_,
     bindparam,
     cast,
     func,
+    not_,
     select,
     text,
+    true,
 )
 from sqlalchemy.exc import DataError
 
 from backfill_assets.adapters.spiffworkflow.documents import read_documents
 from backfill_assets.adapters.spiffworkflow.portable import count_documents
-from backfill_assets.adapters.spiffworkflow.tables import DOCUMENT, INSTANCE, METADATA, chosen, source_tasks
+from backfill_assets.adapters.spiffworkflow.tables import DOCUMENT, INSTANCE, METADATA, chosen, source_task_of
 from backfill_assets.core.extraction import EMPTY_HASH, NOT_THERE, segments, value_of_json
 from backfill_assets.core.instances import Part, Reading, Standing, Texts
 from backfill_assets.core.metadata import MetadataField
@@ -65,7 +64,7 @@ class PostgresWork:
     def _write(self, key: str, texts: Texts, now: int, rewrite_before: datetime | None) -> int:
         if not texts:
             return 0
-        columns = {"ids": [instance for instance, _ in texts], "texts": [value for _, value in texts]}
+        columns = {"ids": _array(str(instance) for instance, _ in texts), "texts": _array(text for _, text in texts)}
         given = {**columns, "key": key, "now": now}
         written = 0
         if rewrite_before is not None:
@@ -74,20 +73,25 @@ class PostgresWork:
         return written + self._connection.execute(INSERT, given).rowcount
 
 
-_COLUMNS = (bindparam("ids", type_=ARRAY(Integer)), bindparam("texts", type_=ARRAY(Text)))
+def _array(values: Iterable[str]) -> str:
+    """An array as PostgreSQL writes it: one constant, where the driver would send an expression of a thousand."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return '{"' + '","'.join(quoted) + '"}'
+
 
 # A row that is there is left out first, for an insert that it stands in the way of would use up an id of the product's.
+# It is asked for in a way that is a look into the index for each instance, whatever the planner thinks of the table.
 INSERT = text("""
     INSERT INTO process_instance_metadata
         (process_instance_id, key, value, updated_at_in_seconds, created_at_in_seconds)
     SELECT found.id, :key, found.text, :now, :now
     FROM unnest(CAST(:ids AS int[]), CAST(:texts AS text[])) AS found (id, text)
-    WHERE NOT EXISTS (
-        SELECT FROM process_instance_metadata AS kept
+    WHERE (
+        SELECT kept.id FROM process_instance_metadata AS kept
         WHERE kept.process_instance_id = found.id AND kept.key = :key
-    )
+    ) IS NULL
     ON CONFLICT (process_instance_id, key) DO NOTHING
-""").bindparams(*_COLUMNS)
+""")
 
 REWRITE = text("""
     UPDATE process_instance_metadata AS kept
@@ -95,7 +99,7 @@ REWRITE = text("""
     FROM unnest(CAST(:ids AS int[]), CAST(:texts AS text[])) AS found (id, text)
     WHERE kept.process_instance_id = found.id AND kept.key = :key
         AND kept.updated_at_in_seconds < :before AND kept.value <> found.text
-""").bindparams(*_COLUMNS)
+""")
 
 
 def count_there(connection: Connection, part: Part, fields: Sequence[MetadataField]) -> Sequence[Standing]:
@@ -124,18 +128,21 @@ def _there_or_here(
 class Sources:
     """The instances of a part, each with its source task and both documents of it."""
 
-    task: Subquery
+    task: FromClause
     json_data: FromClause
     python_env_data: FromClause
     joined: FromClause
 
     @classmethod
-    def of(cls, part: Part, connection: Connection) -> "Sources":
-        """Instances without such a task, and tasks without such a document, are among them."""
-        task = source_tasks(part, connection.dialect)
+    def of(cls, instances: FromClause, *, wanted: ColumnElement[bool] | None = None) -> "Sources":
+        """Instances without such a task, and tasks without such a document, are among them.
+
+        Where not `wanted`, an instance is there without its task.
+        """
+        task = source_task_of(instances, wanted)
         data, env = DOCUMENT.alias("json_data_of"), DOCUMENT.alias("python_env_data_of")
         joined = (
-            INSTANCE.outerjoin(task, task.c.process_instance_id == INSTANCE.c.id)
+            instances.outerjoin(task, true())
             .outerjoin(data, _is_document(data, task.c.json_data_hash))
             .outerjoin(env, _is_document(env, task.c.python_env_data_hash))
         )
@@ -161,7 +168,8 @@ class Sources:
 
 
 def _is_document(document: FromClause, name: ColumnElement[str]) -> ColumnElement[bool]:
-    return and_(document.c.hash == name, name != EMPTY_HASH)
+    # A hash that is null is not looked up at all, and most tasks have no python_env_data.
+    return document.c.hash == func.nullif(name, EMPTY_HASH)
 
 
 def _step(walked: ColumnElement[Any], key: str) -> ColumnElement[Any]:
@@ -169,10 +177,11 @@ def _step(walked: ColumnElement[Any], key: str) -> ColumnElement[Any]:
 
 
 def _read_there(connection: Connection, part: Part, fields: Sequence[MetadataField]) -> Sequence[Reading]:
-    sources = Sources.of(part, connection)
+    instances = select(INSTANCE.c.id).where(chosen(part)).subquery()
+    sources = Sources.of(instances)
     leaves = (cast(sources.leaf(field.path), Text) for field in fields)
-    statement: Select[Any] = select(INSTANCE.c.id, sources.is_missing, *leaves)
-    rows = connection.execute(statement.select_from(sources.joined).where(chosen(part)).order_by(INSTANCE.c.id))
+    statement: Select[Any] = select(instances.c.id, sources.is_missing, *leaves)
+    rows = connection.execute(statement.select_from(sources.joined).order_by(instances.c.id))
     return [_reading(row) for row in rows]
 
 
@@ -184,15 +193,26 @@ def _reading(row: Row[Any]) -> Reading:
 
 
 def _count_there(connection: Connection, part: Part, fields: Sequence[MetadataField]) -> Sequence[Standing]:
-    sources = Sources.of(part, connection)
-    joined, counts = sources.joined, [func.count().filter(sources.is_missing)]
-    for field in fields:
-        row = METADATA.alias()
-        joined = joined.outerjoin(row, and_(row.c.process_instance_id == INSTANCE.c.id, row.c.key == field.key))
-        is_held = and_(cast(sources.leaf(field.path), Text) != "null", ~sources.is_missing)
-        counts += [func.count().filter(is_held), func.count(row.c.id).filter(is_held)]
-    unreadable, *found = connection.execute(select(*counts).select_from(joined).where(chosen(part))).one()
-    return [
-        Standing(held=held, rows=rows, unreadable=unreadable)
-        for held, rows in zip(found[::2], found[1::2], strict=True)
+    """Look at the rows first, and into the documents only of instances that lack one."""
+    rows = [_has_row(field).label(f"row_{number}") for number, field in enumerate(fields)]
+    # The offset keeps the planner from looking twice.
+    instances = select(INSTANCE.c.id, *rows).where(chosen(part)).offset(0).subquery()
+    has_row = list(instances.c)[1:]
+    sources = Sources.of(instances, wanted=not_(and_(*has_row)))
+    held = [cast(sources.leaf(field.path), Text) != "null" for field in fields]
+    counts = [
+        func.count().filter(counted)
+        for row, value in zip(has_row, held, strict=True)
+        for counted in (row, and_(~row, value, ~sources.is_missing), and_(~row, sources.is_missing))
     ]
+    found = list(connection.execute(select(*counts).select_from(sources.joined)).one())
+    return [
+        Standing(held=with_row + without, rows=with_row, unreadable=unreadable)
+        for with_row, without, unreadable in zip(found[::3], found[1::3], found[2::3], strict=True)
+    ]
+
+
+def _has_row(field: MetadataField) -> ColumnElement[bool]:
+    # Asked like this it is a look into the index for each instance; for an EXISTS all rows of the key may be read.
+    of_instance = and_(METADATA.c.process_instance_id == INSTANCE.c.id, METADATA.c.key == field.key)
+    return select(METADATA.c.id).where(of_instance).correlate(INSTANCE).scalar_subquery().is_not(None)

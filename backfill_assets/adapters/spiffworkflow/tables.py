@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
+    FromClause,
     Integer,
     LargeBinary,
     MetaData,
@@ -99,33 +100,43 @@ def spans(model: str, months: Sequence[Window]) -> Select[Any]:
 
 
 def last_of_the_first(part: Part, limit: int) -> Select[Any]:
-    """The id of the last of the first so many instances of the part."""
+    """The id of the last of the first so many instances of the part, and how many these are."""
     first = select(INSTANCE.c.id).where(chosen(part)).order_by(INSTANCE.c.id).limit(limit).subquery()
-    return select(func.max(first.c.id))
+    return select(func.max(first.c.id), func.count())
 
 
 def source_tasks(part: Part, dialect: Dialect) -> Subquery:
-    """The task that each instance of the part takes its values from: `process_instance_id` and the two hashes.
+    """The task that each instance of the part takes its values from, by `process_instance_id`.
 
     It is the completed one that ended last; those without an end come after all that have one, and of two that ended
     together the one with the smaller guid is taken.
     """
-    row = TASK.c
-    order = (row.end_in_seconds.is_(None), row.end_in_seconds.desc(), _bytewise(row.guid, dialect))
-    place = func.row_number().over(partition_by=row.process_instance_id, order_by=order)
-    of_instances = row.process_instance_id.in_(select(INSTANCE.c.id).where(chosen(part)))
-    columns = (row.process_instance_id, row.json_data_hash, row.python_env_data_hash)
-    ranked = select(*columns, place.label("place")).where(of_instances, row.state == COMPLETED).subquery()
+    place = func.row_number().over(partition_by=TASK.c.process_instance_id, order_by=_last_first(dialect.name))
+    of_part = TASK.c.process_instance_id.in_(select(INSTANCE.c.id).where(chosen(part)))
+    ranked = _completed().add_columns(place.label("place")).where(of_part).subquery()
     kept = (ranked.c.process_instance_id, ranked.c.json_data_hash, ranked.c.python_env_data_hash)
     return select(*kept).where(ranked.c.place == 1).subquery()
 
 
-def _bytewise(guid: ColumnElement[str], dialect: Dialect) -> ColumnElement[Any]:
-    """An order that depends on no collation."""
-    match dialect.name:
+def source_task_of(instances: FromClause, wanted: ColumnElement[bool] | None) -> FromClause:
+    """The same for PostgreSQL: one look into the index for each instance, whatever the planner thinks of the tasks."""
+    of_instance = _completed().where(TASK.c.process_instance_id == instances.c.id)
+    asked = of_instance if wanted is None else of_instance.where(wanted)
+    return asked.order_by(*_last_first("postgresql")).limit(1).correlate(instances).lateral()
+
+
+def _completed() -> Select[Any]:
+    columns = (TASK.c.process_instance_id, TASK.c.json_data_hash, TASK.c.python_env_data_hash)
+    return select(*columns).where(TASK.c.state == COMPLETED)
+
+
+def _last_first(dialect: str) -> Sequence[ColumnElement[Any]]:
+    """The order of tasks; that of their guids depends on no collation."""
+    end, guid = TASK.c.end_in_seconds, TASK.c.guid
+    match dialect:
         case "postgresql":
-            return collate(guid, "C")
+            return (end.desc().nulls_last(), collate(guid, "C"))
         case "sqlite":
-            return guid
+            return (end.is_(None), end.desc(), guid)
         case _:
-            return cast(guid, LargeBinary)
+            return (end.is_(None), end.desc(), cast(guid, LargeBinary))
