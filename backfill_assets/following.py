@@ -201,3 +201,11 @@ def _materialised(instance: DagsterInstance, graph: Graph, backfill: Backfill) -
     )
     found = {AssetKeyPartitionKey(e.asset_key, e.partition) for e in entries if e and e.asset_key and e.partition}
     return AssetGraphSubset.from_asset_partition_set(found, graph)
+
+
+def newest_tags(instance: DagsterInstance, asset: AssetKey, tags: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    """What the newest materialisation of each partition says in these tags, in one query however many there are."""
+    found: Mapping[str, Mapping[str, str]] = instance.event_log_storage.get_latest_tags_by_partition(
+        asset, DagsterEventType.ASSET_MATERIALIZATION, tags
+    )
+    return found
