@@ -23,7 +23,6 @@ PARTITIONS_PER_RUN = 60
 """A run's start costs seconds, so it covers five years of a field, or this many fields of a month."""
 
 
-
 def calendar_of(start: date) -> Calendar:
     """The months from this day on; what is older counts into the first."""
     return Calendar(grain=Grain.MONTHLY, history_start=start)
@@ -32,7 +31,9 @@ def calendar_of(start: date) -> Calendar:
 def months_until(start: date, now: datetime) -> list[Window]:
     """Every month, the one that holds now included."""
     calendar = calendar_of(start)
-    return calendar.windows(calendar.window(calendar.first_day).start, max(now, calendar.window(calendar.first_day).end))
+    return calendar.windows(
+        calendar.window(calendar.first_day).start, max(now, calendar.window(calendar.first_day).end)
+    )
 
 
 def months_by_fields(start: date) -> dg.MultiPartitionsDefinition:

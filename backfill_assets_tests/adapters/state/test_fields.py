@@ -51,7 +51,7 @@ def test_a_forgotten_model_was_never_seen(ledger: FieldLedger) -> None:
 
 def test_texts_come_back_exactly(ledger: FieldLedger) -> None:
     texts = ["K", "k", "k ", "a.b, c|[d] 100%", "ключ", "😀", "json:{}", "nul\0", "\ud800"]
-    seen = {text: {other: text for other in texts} for text in texts}
+    seen = {text: dict.fromkeys(texts, text) for text in texts}
     ledger.remember(seen)
     assert ledger.known() == seen
 
