@@ -67,7 +67,7 @@ def metadata_asset(start: date) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         wanted = set(context.partition_keys) - materialised_before(context.instance, context.run, KEY)
         filling = MetadataRun(
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             wiring=wiring,
             log=context.log.info,
             overwrite_before=began(context.instance, context.run) if config.overwrite else None,

@@ -1,10 +1,13 @@
 """Databases of the product, of each kind."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from backfill_assets_tests.process_metadata.products import KINDS, SQL_KINDS, InMemory, InSql, Product, url_of
+from backfill_assets_tests.process_metadata.worlds import World
 
 
 @pytest.fixture(params=KINDS)
@@ -25,3 +28,20 @@ def real_product(request: pytest.FixtureRequest, tmp_path: Path) -> InSql:
 def on_postgres(database_url: str) -> InSql:
     """An empty database on PostgreSQL."""
     return InSql(url=database_url)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """An installation without models and instances."""
+    root = tmp_path / "models"
+    root.mkdir()
+    return World(root=root)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance in memory."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        # A database in memory is not told, as a new one on disk is, that backfills can be found by their tags.
+        ephemeral.run_storage.migrate()
+        yield ephemeral
