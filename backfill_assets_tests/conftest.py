@@ -24,6 +24,10 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+"""What is kept beside the project and not in it."""
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A running server, one for each pytest-xdist worker."""
@@ -76,6 +80,7 @@ def _not_tested() -> Mapping[str, str]:
     required = os.environ.get("BACKFILL_REQUIRE_SERVICES") == "1"  # noqa: TID251 - says what the machine must have
     reasons = {
         "browser": "" if required or Path("/usr/bin/chromium").exists() else "browser (no Chromium)",
+        "shared_data": "" if SHARED_DATA.exists() else "the product's own database (no shared data beside the project)",
         "mariadb": "" if required or Path("/usr/sbin/mariadbd").exists() else "MySQL (no MariaDB server)",
         "root": "" if os.geteuid() == 0 else "the account that PostgreSQL runs under when root starts it (not root)",
     }

@@ -3,7 +3,7 @@
 Here belongs what tests of the use case share.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -59,9 +59,17 @@ class Filling:
         self, fields: Sequence[MetadataField], windows: Sequence[Window] | None = None, **options: Any
     ) -> list[MonthDone]:
         """Fill these months, none of which may fail."""
-        outcomes = list(self.backfill.fill(months() if windows is None else windows, fields, **options))
-        assert not [outcome for outcome in outcomes if isinstance(outcome, MonthFailed)]
-        return [outcome for outcome in outcomes if isinstance(outcome, MonthDone)]
+        return _done(self.backfill.fill(months() if windows is None else windows, fields, **options))
+
+    def recount(self, fields: Sequence[MetadataField], windows: Sequence[Window]) -> list[MonthDone]:
+        """Count these months anew, none of which may fail."""
+        return _done(self.backfill.recount(windows, fields))
+
+
+def _done(outcomes: Iterable[MonthDone | MonthFailed]) -> list[MonthDone]:
+    found = list(outcomes)
+    assert not [outcome for outcome in found if isinstance(outcome, MonthFailed)]
+    return [outcome for outcome in found if isinstance(outcome, MonthDone)]
 
 
 def total(done: Sequence[MonthDone], select: Callable[[MonthDone], bool] = lambda _: True) -> Counts:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine, func, inspect, select
 
 from backfill_assets.adapters.spiffworkflow.memory import Installation, MemoryInstances, MetadataRow
 from backfill_assets.adapters.spiffworkflow.opening import open_instances
 from backfill_assets.core.instances import InstanceDatabase
 from backfill_assets.sandbox.spiffworkflow.loading import load, stored_rows
-from backfill_assets.sandbox.spiffworkflow.schema import create
+from backfill_assets.sandbox.spiffworkflow.schema import DOCUMENTS, INSTANCES, ROWS, TASKS, create
 
 Rows = Mapping[tuple[int, str], MetadataRow]
 
@@ -68,6 +68,22 @@ class InSql:
     def rows(self) -> Rows:
         """The metadata rows that it holds."""
         return stored_rows(self.engine)
+
+    def highest_id(self) -> int:
+        """The last id that a metadata row was given."""
+        with self.engine.connect() as connection:
+            return int(connection.execute(select(func.max(ROWS.c.id))).scalar_one())
+
+    def everything_else(self) -> Mapping[str, list[tuple[object, ...]]]:
+        """The tables and indexes that there are, and all rows but those of metadata."""
+        with self.engine.connect() as connection:
+            names = inspect(connection).get_table_names()
+            indexes = {f"indexes of {name}": [(str(inspect(connection).get_indexes(name)),)] for name in names}
+            tables = [INSTANCES, DOCUMENTS, TASKS]
+            return indexes | {
+                table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+                for table in tables
+            }
 
     def execute(self, statement: str) -> None:
         """Change something as the product would."""
