@@ -55,7 +55,7 @@ def detect(known: Mapping[str, Paths | None], scan: Scan, *, redo_changed: bool)
         else:
             remember[model] = paths
     gone = [place for place in sorted(known) if place not in scan.fields and not scan.is_unknown(place)]
-    return Detected(remember=remember, forget=gone, changes=changes)
+    return Detected(remember=remember, forget=tuple(gone), changes=tuple(changes))
 
 
 def _was_there(model: str, unread: set[str]) -> bool:
@@ -66,9 +66,9 @@ def _was_there(model: str, unread: set[str]) -> bool:
 
 def _change(model: str, before: Paths, found: Paths, *, redo_changed: bool) -> ModelChange:
     fields = [MetadataField(model=model, key=key, path=path) for key, path in found.items()]
-    changed = [one for one in fields if one.key in before and before[one.key] != one.path]
+    changed = tuple(one for one in fields if before.get(one.key, one.path) != one.path)
     return ModelChange(
         model=model,
-        new=[one for one in fields if one.key not in before],
-        changed=changed if redo_changed else [],
+        new=tuple(one for one in fields if one.key not in before),
+        changed=changed if redo_changed else (),
     )

@@ -17,7 +17,7 @@ from backfill_assets.following import Graph
 from backfill_assets.launching import BackfillRequest, Launched, launch
 from backfill_assets.process_metadata.assets import OP
 from backfill_assets.process_metadata.letters import DOMAIN
-from backfill_assets.process_metadata.partitions import FIELDS, KEY, field_key, partition_key
+from backfill_assets.process_metadata.partitions import FIELDS, KEY, PARTITIONS_PER_RUN, field_key, partition_key
 from backfill_assets.resources import Wiring
 
 SHOWN_KEYS = 5
@@ -41,6 +41,12 @@ class Filling:
     def partitions(self) -> int:
         """How many months of fields that are."""
         return len(self.fields) * len(self.months)
+
+    @property
+    def runs(self) -> int:
+        """How many runs Dagster makes of it: one for each of what there is less of, if not too large for one."""
+        fewer, more = sorted((len(self.fields), len(self.months)))
+        return fewer * -(-more // PARTITIONS_PER_RUN)
 
     @property
     def key(self) -> str:

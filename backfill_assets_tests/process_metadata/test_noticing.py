@@ -50,7 +50,7 @@ def test_a_new_key_is_launched_once_for_all_months_and_remembered(known: World, 
     assert run_ranges(instance, backfill.backfill_id) == [ends]
     assert (backfill.tags["backfill/domain"], backfill.tags["backfill/requested_by"]) == ("process_metadata", "test")
     assert backfill.description == "new metadata key"
-    assert backfill.run_config is None
+    assert not backfill.run_config
     assert known.notice(instance).told == []
     assert len(backfills(instance, {})) == 1
 
