@@ -49,7 +49,9 @@ def product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InSql:
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance in SQLite."""
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as local:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as local:
         yield local
 
 
