@@ -32,13 +32,14 @@ for variables in json.loads(sys.argv[1]):
     grains = {
         key: type(found.get_partitions_def_for_dimension("window")).__name__
         for key, found in windows.items()
-        if isinstance(found, dg.MultiPartitionsDefinition)
+        if isinstance(found, dg.MultiPartitionsDefinition) and "window" in found.partition_dimension_names
     }
     tenants = {key: found.name for key, found in windows.items() if isinstance(found, dg.DynamicPartitionsDefinition)}
     schedules = {s.name: (s.cron_schedule, s.default_status.value) for s in repository.schedule_defs}
     external = sorted(key.to_user_string() for key in repository.asset_graph.external_asset_keys)
     loaded = sorted(name for name in sys.modules if "process_metadata" in name and ".configuration." not in name)
-    told.append({"external": external, "loaded": loaded, "all": sorted(windows), "grains": grains, "sensors": sensors, "tenants": tenants, "schedules": schedules})
+    more = {"external": external, "loaded": loaded, "all": sorted(windows)}
+    told.append({**more, "grains": grains, "sensors": sensors, "tenants": tenants, "schedules": schedules})
 heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic", "boto3") if name in sys.modules]
 print(json.dumps({"told": told, "heavy": heavy}))
 """
