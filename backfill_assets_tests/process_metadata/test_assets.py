@@ -1,5 +1,6 @@
 """A run of the metadata asset: what Dagster is told of each partition, and when the run fails."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -111,6 +112,18 @@ def test_the_path_is_the_one_in_the_file_when_the_run_begins(filled: World, inst
     result = run(filled, instance, MONTHS[0], MONTHS[0], "customer")
     assert filled.values() == {(2, "customer"): "1.5"}
     assert logged(instance, result.run_id)[keys("customer", MONTHS[0])[0]]["path"] == "invoice.total"
+
+
+def test_a_path_that_changes_meanwhile_stops_the_run_before_its_next_batch(
+    filled: World, instance: dg.DagsterInstance
+) -> None:
+    filled.batch_size = 1
+    filled.before_each_batch = partial(filled.model, {"customer": "invoice.total"}, age=1_800_000_000)
+    result = run(filled, instance, MONTHS[0], MONTHS[3], "customer")
+    assert not result.success
+    assert filled.values() == {(1, "customer"): "7"}
+    assert failure(result).startswith("4 of 4 partitions failed; ")
+    assert "was changed meanwhile" in failure(result)
 
 
 def test_rows_that_are_there_stay_unless_it_overwrites_what_was_there_before(

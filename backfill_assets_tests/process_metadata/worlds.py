@@ -56,6 +56,7 @@ class World:
     on_changed_path: str = "redo"
     now: datetime = NOW
     batch_size: int = 2
+    before_each_batch: Callable[[], object] = lambda: None
     now_ns: Callable[[], int] = lambda: 10**20
     mutex: Any = field(default_factory=Lock)
 
@@ -83,6 +84,10 @@ class World:
         """The metadata rows."""
         return {place: row.value for place, row in self.installation.rows.items()}
 
+    def _clock(self) -> datetime:
+        self.before_each_batch()
+        return self.now
+
     @contextmanager
     def _opened(self) -> Iterator[InstanceDatabase]:
         yield MemoryInstances(self.installation)
@@ -107,7 +112,7 @@ class World:
             lock=lambda name: self.mutex,
             connect=_no_source,
             probe=_no_source,
-            clock=lambda: self.now,
+            clock=self._clock,
             fields=self.fields,
             instances=self._opened,
         )
