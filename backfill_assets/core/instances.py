@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from backfill_assets.core.extraction import Value
 from backfill_assets.core.metadata import MetadataField
@@ -32,8 +32,7 @@ class Span:
     instances: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What one instance holds: a value or none for each field asked for, or why it cannot be read."""
 
     instance_id: int

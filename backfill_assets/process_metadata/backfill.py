@@ -204,10 +204,9 @@ class MetadataBackfill:
         tell: Telling,
         began: float,
     ) -> Iterator[MonthDone]:
-        standings = [Standing()] * len(fields)
-        for cut in self._parts(span, tell, lambda: self.batch_size):
-            found = self._tried(tell, partial(self.database.standings, cut.part, fields))
-            standings = [one + other for one, other in zip(standings, found, strict=True)]
+        standings: Sequence[Standing] = [Standing()] * len(fields)
+        if span.instances:
+            standings = self._tried(tell, partial(self.database.standings, span.part, fields))
         seconds = perf_counter() - began
         for of, counted, standing in zip(fields, counts, standings, strict=True):
             yield MonthDone(

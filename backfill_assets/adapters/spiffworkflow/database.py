@@ -16,6 +16,9 @@ from backfill_assets.core.instances import InstanceWork, Part, Span, Standing
 from backfill_assets.core.metadata import MetadataField
 from backfill_assets.core.windows import Window
 
+VALUES_AT_ONCE = 20_000
+"""How many values one statement counts, which bounds its length, and the memory where they are counted here."""
+
 Count = Callable[[Connection, Part, Sequence[MetadataField]], Sequence[Standing]]
 
 
@@ -58,8 +61,13 @@ class SqlInstances:
 
     def standings(self, part: Part, fields: Sequence[MetadataField]) -> Sequence[Standing]:
         """See `InstanceDatabase.standings`."""
-        with self._connected() as connection:
-            return self._count(connection, part, fields)
+        standings = [Standing()] * len(fields)
+        while (cut := self.cut(part, max(1, VALUES_AT_ONCE // len(fields)))) is not None:
+            with self._connected() as connection:
+                found = self._count(connection, cut.part, fields)
+            standings = [one + other for one, other in zip(standings, found, strict=True)]
+            part = replace(part, after=cut.part.upto)
+        return standings
 
     def check(self) -> None:
         """See `InstanceDatabase.check`."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Row,
     Select,
     Text,
+    TextClause,
     and_,
     bindparam,
     cast,
@@ -59,9 +60,15 @@ class PostgresWork:
     ) -> Mapping[str, int]:
         """See `InstanceWork.write`."""
         now = round(at.timestamp())
-        return {key: self._write(key, rows[key], now, rewrite_before) for key in sorted(rows)}
+        insert = INSERT_BESIDE if self._has_rows(part, rows) else INSERT
+        return {key: self._write(key, rows[key], now, rewrite_before, insert) for key in sorted(rows)}
 
-    def _write(self, key: str, texts: Texts, now: int, rewrite_before: datetime | None) -> int:
+    def _has_rows(self, part: Part, keys: Iterable[str]) -> bool:
+        """Whether some row of these keys is there already."""
+        given = {"after": part.after, "upto": part.upto, "keys": list(keys)}
+        return self._connection.execute(SOME_ROW, given).first() is not None
+
+    def _write(self, key: str, texts: Texts, now: int, rewrite_before: datetime | None, insert: TextClause) -> int:
         if not texts:
             return 0
         columns = {"ids": _array(str(instance) for instance, _ in texts), "texts": _array(text for _, text in texts)}
@@ -70,7 +77,7 @@ class PostgresWork:
         if rewrite_before is not None:
             given_moment = {**given, "before": int(rewrite_before.timestamp())}
             written += self._connection.execute(REWRITE, given_moment).rowcount
-        return written + self._connection.execute(INSERT, given).rowcount
+        return written + self._connection.execute(insert, given).rowcount
 
 
 def _array(values: Iterable[str]) -> str:
@@ -79,19 +86,32 @@ def _array(values: Iterable[str]) -> str:
     return '{"' + '","'.join(quoted) + '"}'
 
 
-# A row that is there is left out first, for an insert that it stands in the way of would use up an id of the product's.
-# It is asked for in a way that is a look into the index for each instance, whatever the planner thinks of the table.
-INSERT = text("""
+# Written so that the index by instance and key is used: planned by the key alone, it would read all rows of the key.
+SOME_ROW = text("""
+    SELECT process_instance_id FROM process_instance_metadata
+    WHERE process_instance_id > :after AND process_instance_id <= :upto AND key || '' = ANY(:keys) LIMIT 1
+""")
+
+_INSERT = """
     INSERT INTO process_instance_metadata
         (process_instance_id, key, value, updated_at_in_seconds, created_at_in_seconds)
     SELECT found.id, :key, found.text, :now, :now
     FROM unnest(CAST(:ids AS int[]), CAST(:texts AS text[])) AS found (id, text)
-    WHERE (
-        SELECT kept.id FROM process_instance_metadata AS kept
-        WHERE kept.process_instance_id = found.id AND kept.key = :key
-    ) IS NULL
+    {where}
     ON CONFLICT (process_instance_id, key) DO NOTHING
-""")
+"""
+INSERT = text(_INSERT.format(where=""))
+
+# A row that is there is left out first, for an insert that it stands in the way of would use up an id of the product's.
+# It is asked for in a way that is a look into the index for each instance, whatever the planner thinks of the table.
+INSERT_BESIDE = text(
+    _INSERT.format(
+        where="""WHERE (
+            SELECT kept.id FROM process_instance_metadata AS kept
+            WHERE kept.process_instance_id = found.id AND kept.key = :key
+        ) IS NULL"""
+    )
+)
 
 REWRITE = text("""
     UPDATE process_instance_metadata AS kept
