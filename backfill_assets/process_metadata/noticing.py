@@ -59,6 +59,7 @@ class Noticing:
     monotonic: Callable[[], float] = time.monotonic
     _told: list[str] = field(default_factory=list, init=False)
     _problems: list[str] = field(default_factory=list, init=False)
+    _left: list[str] = field(default_factory=list, init=False)
 
     def notice(self, cursor: str | None) -> Noticed:
         """Deal with everything that is not as the ledger has it; nothing is read where all looks as `cursor` says."""
@@ -74,9 +75,9 @@ class Noticing:
             )
         scan = read_models(listing)
         self._deal_with(known, scan)
-        is_over = listing.is_settled(now) and not self._problems
+        is_over = listing.is_settled(now) and not self._problems and not self._left
         return Noticed(
-            told=[*self._told, *scan.remarks],
+            told=[*self._told, *self._left, *scan.remarks],
             problems=self._problems,
             cursor=self._cursor(listing, self.wiring.fields.known()) if is_over else None,
         )
@@ -101,7 +102,7 @@ class Noticing:
         until = self.monotonic() + LAUNCH_SECONDS
         for number, change in enumerate(detected.changes):
             if self.monotonic() > until:
-                self._problems.append(f"{len(detected.changes) - number} process models are launched the next time")
+                self._left.append(f"{len(detected.changes) - number} process models more are launched the next time")
                 return
             self._launch(change, scan.fields[change.model])
 

@@ -2,13 +2,16 @@
 
 import json
 import time
+from itertools import count
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus
 
+from backfill_assets.adapters.spiffworkflow.memory import MetadataRow
 from backfill_assets.errors import PermanentError
-from backfill_assets.following import backfills
+from backfill_assets.following import backfills, find, has_succeeded
 from backfill_assets.process_metadata.assets import OP
 from backfill_assets.process_metadata.paths import ModelReader
 from backfill_assets_tests.process_metadata.worlds import MODEL, MONTHS, World, run_ranges
@@ -175,6 +178,57 @@ def test_thousands_of_models_that_have_not_changed_take_less_than_a_second(
         assert world.notice(instance, cursor).cursor == cursor
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 1
+
+
+def test_a_tick_that_has_launched_for_long_leaves_the_rest_to_the_next(
+    known: World, instance: dg.DagsterInstance
+) -> None:
+    for name in "abc":
+        known.model({"k": "p"}, name)
+    seconds = count(step=15)
+    known.monotonic = lambda: float(next(seconds))
+    noticed = known.notice(instance)
+    assert launched(instance) == ["a: k"]
+    assert noticed.told[-1] == "2 process models more are launched the next time"
+    assert (noticed.problems, noticed.cursor) == ([], None)
+    known.monotonic = time.monotonic
+    known.notice(instance)
+    assert launched(instance) == ["a: k", "b: k", "c: k"]
+
+
+def test_a_changed_path_reaches_the_rows_that_are_there_but_none_that_is_younger_than_its_launch(
+    known: World, instance: dg.DagsterInstance
+) -> None:
+    first, second = known.instances(2, {"customer": {"id": 1, "name": "n"}}, {"customer": {"id": 2, "name": "m"}})
+    old = MetadataRow(instance_id=first, key="customer", value="1", updated_at=5, created_at=5)
+    live = MetadataRow(instance_id=second, key="customer", value="live", updated_at=2**40, created_at=5)
+    known.installation.rows = {(first, "customer"): old, (second, "customer"): live}
+    known.model({"customer": "customer.name"})
+    known.notice(instance)
+    [backfill] = backfills(instance, {})
+    assert [result.success for result in known.run_backfill(instance, backfill.backfill_id)] == [True]
+    assert known.values() == {(first, "customer"): "n", (second, "customer"): "live"}
+
+
+def test_more_fields_than_months_are_read_in_one_pass(known: World, instance: dg.DagsterInstance) -> None:
+    known.model({"customer": "customer.id", **{f"k{number}": "p" for number in range(5)}})
+    known.notice(instance)
+    [backfill] = backfills(instance, {})
+    ends = [(f"{month}|{MODEL}:k0", f"{month}|{MODEL}:k4") for month in MONTHS]
+    assert sorted(run_ranges(instance, backfill.backfill_id)) == ends
+
+
+def test_a_backfill_that_dagster_called_failed_too_early_is_put_right(
+    known: World, instance: dg.DagsterInstance
+) -> None:
+    known.model({"customer": "customer.id", "total": "invoice.total"})
+    known.notice(instance)
+    [backfill] = backfills(instance, {})
+    known.run_backfill(instance, backfill.backfill_id)
+    ended = backfill._replace(status=BulkActionStatus.COMPLETED_FAILED, backfill_end_timestamp=time.time() - 60)
+    instance.update_backfill(ended)
+    known.notice(instance)
+    assert has_succeeded(find(instance, backfill.backfill_id))
 
 
 def test_a_path_that_changes_stops_the_run_that_fills_it(tmp_path: Path) -> None:

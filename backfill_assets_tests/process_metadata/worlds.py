@@ -4,6 +4,7 @@ Here belongs what the tests of the kind files start from. Runs are those that Da
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class World:
     batch_size: int = 2
     before_each_batch: Callable[[], object] = lambda: None
     now_ns: Callable[[], int] = lambda: 10**20
+    monotonic: Callable[[], float] = time.monotonic
     mutex: Any = field(default_factory=Lock)
 
     def model(self, paths: Mapping[str, str] | list[Any] | None, model: str = MODEL, **more: Any) -> Path:
@@ -125,6 +127,7 @@ class World:
             graph=definitions().resolve_asset_graph(),
             requested_by="test",
             now_ns=self.now_ns,
+            monotonic=self.monotonic,
         ).notice(cursor)
 
     def run_backfill(self, instance: dg.DagsterInstance, backfill_id: str) -> list[dg.ExecuteInProcessResult]:
