@@ -34,6 +34,8 @@ from backfill_assets.configuration.directory import (
     open_directory,
 )
 from backfill_assets.configuration.files import Problems
+from backfill_assets.configuration.process_metadata import METADATA_ENABLED, ProcessMetadataSettings
+from backfill_assets.configuration.process_metadata import contradictions as metadata_contradictions
 from backfill_assets.configuration.secrets import complete_address, complete_credential
 from backfill_assets.configuration.services import SERVICES_FILE, Services, read_services
 from backfill_assets.configuration.tenants import (
@@ -64,7 +66,8 @@ from backfill_assets.configuration.variables import (
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
 
-DOMAINS = ("tenant_history",)
+TENANT_HISTORY, PROCESS_METADATA = "tenant_history", "process_metadata"
+DOMAINS = (TENANT_HISTORY, PROCESS_METADATA)
 """The domains that can be loaded."""
 
 
@@ -73,9 +76,8 @@ class TenantService:
     """One tenant's account at one service.
 
     `spec` has the tenant's overrides in it; `enabled` is off for all services of a tenant that is off; `time_zone` is
-    the tenant's;
-    `credential` is by field; `credential_names` are the variables that hold it; `missing` names the settings that
-    lack, or whose file cannot be read, before the service can be read.
+    the tenant's; `credential` is by field; `credential_names` are the variables that hold it; `missing` names the
+    settings that lack, or whose file cannot be read, before the service can be read.
     """
 
     tenant: str
@@ -116,13 +118,19 @@ def _default_database_url(known: Mapping[str, Any]) -> SecretStr:
     return SecretStr(url.render_as_string(hide_password=False))
 
 
-class Settings(BaseSettings):
+def _configured(known: Mapping[str, Any]) -> tuple[str, ...]:
+    return (TENANT_HISTORY, PROCESS_METADATA) if known.get("metadata_enabled") else (TENANT_HISTORY,)
+
+
+class Settings(ProcessMetadataSettings):
     """What `load_settings` found; frozen. Neither its text nor its dump shows a secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     dagster_home: MaybeHome = Field(None, validation_alias="DAGSTER_HOME")
-    domains: Annotated[tuple[str, ...], from_text(_domains)] = Field(DOMAINS, validation_alias="BACKFILL_DOMAINS")
+    domains: Annotated[tuple[str, ...], from_text(_domains)] = Field(
+        default_factory=_configured, validation_alias="BACKFILL_DOMAINS"
+    )
     database_url: DatabaseUrl = Field(default_factory=_default_database_url, validation_alias="BACKFILL_DATABASE_URL")
     lake_root: LakeRoot = Field(default_factory=lambda known: _folder(known) / "lake", validation_alias=LAKE_ROOT)
     s3_endpoint_url: MaybeEndpoint = Field(None, validation_alias=S3_ENDPOINT_URL)
@@ -178,7 +186,7 @@ def load_settings(
     tenants = reader.tenants()
     with problems.collected():
         notes = (*services.notes, *reader.notes)
-        problems.add(*contradictions(said))
+        problems.add(*contradictions(said), *metadata_contradictions(said))
         settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
     problems.refuse()
     return settings
@@ -196,7 +204,10 @@ def _named(environ: Mapping[str, str], variable: str) -> Path | None:
 
 def _checked(said: Mapping[str, Any]) -> Settings:
     try:
-        return Settings.model_validate(said)
+        settings = Settings.model_validate(said)
+        if PROCESS_METADATA in settings.domains and not settings.metadata_enabled:
+            raise ConfigurationError(f"BACKFILL_DOMAINS names {PROCESS_METADATA}, but {METADATA_ENABLED} is not true")
+        return settings
     except ValidationError as error:
         wrong = [problem for problem in error.errors() if problem["type"] == "value_error"]
     raise ConfigurationError("\n".join(f"{problem['loc'][0]} {problem['ctx']['error']}" for problem in wrong))

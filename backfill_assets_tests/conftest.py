@@ -1,4 +1,4 @@
-"""The PostgreSQL and the AWS that tests share, and a database of it for each test that asks.
+"""The PostgreSQL, the MariaDB and the AWS that tests share, and a database for each test that asks.
 
 Here belongs what tests of several folders need; what one folder needs belongs to its own conftest.
 """
@@ -17,6 +17,7 @@ from backfill_assets.sandbox.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from backfill_assets_tests.adapters.aws.server import Aws
+    from backfill_assets_tests.adapters.spiffworkflow.mariadb import MariaDb
 
 
 END_TO_END = "end_to_end"
@@ -24,6 +25,10 @@ END_TO_END = "end_to_end"
 # How long an example takes is the machine's business: its first one loads libraries, and others run beside it.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+"""What is kept beside the project and not in it."""
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +49,24 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     postgres.create_database(name)
     yield postgres.url(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator["MariaDb"]:
+    """A running server, one for each pytest-xdist worker; its tests are marked `mariadb`."""
+    from backfill_assets_tests.adapters.spiffworkflow.mariadb import running_mariadb
+
+    with running_mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(mariadb: "MariaDb") -> Iterator[str]:
+    """The URL of an empty database, dropped after the test."""
+    name = f"test_{uuid4().hex}"
+    mariadb.execute(f"CREATE DATABASE {name}")
+    yield mariadb.url(name)
+    mariadb.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +95,8 @@ def _not_tested() -> Mapping[str, str]:
     required = os.environ.get("BACKFILL_REQUIRE_SERVICES") == "1"  # noqa: TID251 - says what the machine must have
     reasons = {
         "browser": "" if required or Path("/usr/bin/chromium").exists() else "browser (no Chromium)",
+        "shared_data": "" if SHARED_DATA.exists() else "the product's own database (no shared data beside the project)",
+        "mariadb": "" if required or Path("/usr/sbin/mariadbd").exists() else "MySQL (no MariaDB server)",
         "root": "" if os.geteuid() == 0 else "the account that PostgreSQL runs under when root starts it (not root)",
     }
     return {mark: reason for mark, reason in reasons.items() if reason}
