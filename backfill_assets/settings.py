@@ -34,7 +34,12 @@ from backfill_assets.configuration.directory import (
     open_directory,
 )
 from backfill_assets.configuration.files import Problems
-from backfill_assets.configuration.process_metadata import METADATA_ENABLED, ProcessMetadataSettings
+from backfill_assets.configuration.process_metadata import (
+    CELERY_BROKER_URL,
+    CELERY_ENABLED,
+    METADATA_ENABLED,
+    ProcessMetadataSettings,
+)
 from backfill_assets.configuration.process_metadata import contradictions as metadata_contradictions
 from backfill_assets.configuration.secrets import complete_address, complete_credential
 from backfill_assets.configuration.services import SERVICES_FILE, Services, read_services
@@ -190,6 +195,22 @@ def load_settings(
         settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
     problems.refuse()
     return settings
+
+
+def load_broker(environ: Mapping[str, str] | None = None) -> SecretStr:
+    """Where runs wait for Celery workers, without reading the files that `load_settings` reads.
+
+    Raises `ConfigurationError` where Celery is not enabled.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251 - the one place that reads it
+    names = (CELERY_ENABLED, CELERY_BROKER_URL)
+    settings = _checked({name: environ[name].strip() for name in names if environ.get(name, "").strip()})
+    if not settings.celery_enabled:
+        raise ConfigurationError(
+            f"dagster.yaml lets Celery workers execute runs, but {CELERY_ENABLED} is not true; set it to true, or give "
+            "dagster.yaml the launcher ProcessRunLauncher (docs/celery.md)"
+        )
+    return settings.celery_broker_url
 
 
 def _variables() -> Iterator[str]:

@@ -16,7 +16,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from backfill_assets.run_launcher import LONGEST_WAIT_FOR_CODE, ProcessRunLauncher
-from backfill_assets.sandbox.stack import free_port
+from backfill_assets.sandbox.ports import free_port
 
 
 @pytest.fixture

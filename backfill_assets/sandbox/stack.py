@@ -8,7 +8,6 @@ import fcntl
 import json
 import shlex
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from backfill_assets.core.windows import utc_now
 from backfill_assets.errors import ConfigurationError, PermanentError
 from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.dataset import TENANTS
+from backfill_assets.sandbox.ports import answers, free_port
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.supervisor import Program, Supervisor
 from backfill_assets.sandbox.writer import Writer
@@ -243,22 +243,6 @@ class Stack:
             "BACKFILL_TENANTS_FILE": str(self.home / "tenants.yaml"),
             **credentials,
         }
-
-
-def answers(port: int) -> bool:
-    """Whether a program listens on this port of this machine."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port(wanted: int = 0) -> int:
-    """The wanted port when nothing answers there, else a free one."""
-    if wanted and not answers(wanted):
-        return wanted
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:

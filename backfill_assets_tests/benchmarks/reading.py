@@ -17,8 +17,8 @@ from backfill_assets.adapters.rest.connectwise_tables import TICKETS
 from backfill_assets.core.source import Identity, Record, RecordId, TableSpec
 from backfill_assets.core.windows import Window, plan_chunks
 from backfill_assets.sandbox.connectwise.account import credentials
+from backfill_assets.sandbox.ports import answers, free_port
 from backfill_assets.sandbox.server import SandboxConfig, create_app
-from backfill_assets.sandbox.stack import answers, free_port
 from backfill_assets_tests.benchmarks.measured import Measured
 from backfill_assets_tests.benchmarks.worlds import SINCE, TARGET, fill, lake, tickets, weeks
 

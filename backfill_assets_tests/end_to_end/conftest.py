@@ -17,7 +17,7 @@ import yaml
 from dagster import DagsterInstance
 
 from backfill_assets.sandbox.dataset import TENANTS
-from backfill_assets.sandbox.stack import free_port
+from backfill_assets.sandbox.ports import free_port
 from backfill_assets_tests.end_to_end.running import QuickStack, Running
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backfill_assets.sandbox.stack import free_port
+from backfill_assets.sandbox.ports import free_port
 
 pytestmark = pytest.mark.own_stack
 

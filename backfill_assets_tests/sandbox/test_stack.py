@@ -8,7 +8,8 @@ import yaml
 
 from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.dataset import TENANTS
-from backfill_assets.sandbox.stack import Stack, free_port
+from backfill_assets.sandbox.ports import free_port
+from backfill_assets.sandbox.stack import Stack
 from backfill_assets.settings import load_settings
 
 
