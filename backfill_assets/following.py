@@ -139,6 +139,12 @@ def runs(
     return instance.get_runs(filters=RunsFilter(tags={BACKFILL_ID_TAG: backfill_id}, statuses=statuses))
 
 
+def all_runs_succeeded(instance: DagsterInstance, backfill_id: str) -> bool:
+    """Whether it had runs and each of them did what it was asked; that may complete no partition."""
+    found = runs(instance, backfill_id)
+    return bool(found) and all(run.is_success for run in found)
+
+
 def materialised_before(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> frozenset[str]:
     """Partitions of an asset that earlier runs of a resumed run's group materialised; none for any other run.
 

@@ -49,6 +49,7 @@ def metadata(
     """
     from backfill_assets.cli.instance import asset_graph, open_instance
     from backfill_assets.cli.progress import until_ended
+    from backfill_assets.following import all_runs_succeeded
     from backfill_assets.process_metadata.filling import Filling, launch_filling
     from backfill_assets.resources import open_wiring
     from backfill_assets.settings import load_settings
@@ -73,7 +74,13 @@ def metadata(
         text = f"launched backfill {launched.backfill_id}" if launched.is_new else known
         output.facts({**facts, "backfill_id": launched.backfill_id, "is_new": launched.is_new}, text=text)
         if wait:
-            until_ended(instance, launched.backfill_id, output)
+            try:
+                until_ended(instance, launched.backfill_id, output)
+            except PermanentError:
+                # One that completes no partition is a failed one to Dagster.
+                if max_instances is None or not all_runs_succeeded(instance, launched.backfill_id):
+                    raise
+                output.remark("the rehearsal has ended; its runs' observations say what they saw")
 
 
 def _require_on(settings: "Settings") -> None:
