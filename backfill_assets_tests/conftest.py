@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from backfill_assets_tests.adapters.spiffworkflow.mariadb import MariaDb
 
 
-END_TO_END = "end_to_end"
+TOGETHER = ("end_to_end", "celery")
+"""Folders whose tests go to one worker each: two cores carry no second stack."""
 
 # How long an example takes is the machine's business: its first one loads libraries, and others run beside it.
 settings.register_profile("unhurried", deadline=None)
@@ -79,10 +80,10 @@ def aws() -> Iterator["Aws"]:
 
 
 class OneStackAtATime(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives all end-to-end tests to one worker, and begins with them: two cores carry no second stack."""
+    """Keeps the tests of some folders together, and begins with them."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return END_TO_END if f"/{END_TO_END}/" in nodeid else nodeid
+        return next((folder for folder in TOGETHER if f"/{folder}/" in nodeid), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStackAtATime:

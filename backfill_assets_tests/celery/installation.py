@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 import psutil
@@ -87,7 +87,8 @@ class Installation:
 
     def diary(self, run: DagsterRun) -> list[str]:
         """What the run's job has written."""
-        [op] = run.run_config["ops"].values()
+        ops: Any = run.run_config["ops"]
+        [op] = ops.values()
         file = Path(op["config"]["file"])
         return file.read_text().splitlines() if file.exists() else []
 

@@ -6,6 +6,8 @@ import signal
 import time
 from base64 import b64decode
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import psutil
 import pytest
@@ -54,11 +56,15 @@ def settled(installation: Installation, run: DagsterRun) -> DagsterRunStatus:
 _STARTED, _CANCELING = DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING
 
 
+def has_succeeded(installation: Installation, run: DagsterRun) -> bool:
+    return installation.status(run) is DagsterRunStatus.SUCCESS
+
+
 def test_each_run_has_a_process_of_its_own_forked_from_the_worker(installation: Installation, worker: Worker) -> None:
     processes = set()
     for _ in range(2):
         run = installation.launch("quick", "kept")
-        until("the run to succeed", lambda run=run: installation.status(run) is DagsterRunStatus.SUCCESS)
+        until("the run to succeed", partial(has_succeeded, installation, run))
         [line] = installation.diary(run)
         _, process, _, parent = line.split()
         assert int(parent) == worker.process.pid
@@ -127,7 +133,7 @@ def test_a_busy_worker_leaves_the_next_run_to_an_idle_one(installation: Installa
             run = begin(installation, "shared")
             quick = [installation.launch("quick", "shared") for _ in range(3)]
             for each in quick:
-                until("the idle worker", lambda e=each: installation.status(e) is DagsterRunStatus.SUCCESS, timeout=30)
+                until("the idle worker", partial(has_succeeded, installation, each), timeout=30)
             assert installation.status(run) is _STARTED
             installation.launcher.terminate(run.run_id)
 
@@ -199,8 +205,9 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(installation: Installat
 def test_only_the_id_of_a_run_goes_through_the_broker(installation: Installation) -> None:
     run = installation.launch("quick", "nobodys")
     store = Redis.from_url(installation.redis.url)
-    assert all(key.startswith(b"backfill_assets:") for key in store.keys("*"))
+    keys = cast(list[bytes], store.keys("*"))
+    assert all(key.startswith(b"backfill_assets:") for key in keys)
     [message] = store.lrange("backfill_assets:nobodys", 0, -1)
     body = json.loads(b64decode(json.loads(message)["body"]))
     assert body[:2] == [[run.run_id], {}]
-    assert not [key for key in store.keys("*") if b"celery-task-meta" in key]
+    assert not [key for key in keys if b"celery-task-meta" in key]
