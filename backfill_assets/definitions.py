@@ -3,8 +3,9 @@
 import dagster as dg
 
 from backfill_assets.adapters.state.database import refuse_another_schema
+from backfill_assets.configuration.domains import PROCESS_METADATA
 from backfill_assets.resources import wiring
-from backfill_assets.settings import PROCESS_METADATA, load_settings
+from backfill_assets.settings import load_settings
 from backfill_assets.tenant_history import definitions as tenant_history
 
 

@@ -95,8 +95,8 @@ def _retried(
     wiring: "Wiring", instance: "DagsterInstance", letters: Sequence["DeadLetter"]
 ) -> "Iterator[TableRetried | ModelRetried]":
     """Each domain tries its own."""
+    from backfill_assets.configuration.domains import PROCESS_METADATA
     from backfill_assets.process_metadata import retrying as process_metadata
-    from backfill_assets.settings import PROCESS_METADATA
     from backfill_assets.tenant_history import retrying as tenant_history
 
     ours = [letter for letter in letters if letter.domain == PROCESS_METADATA]

@@ -84,8 +84,8 @@ def metadata(
 
 
 def _require_on(settings: "Settings") -> None:
+    from backfill_assets.configuration.domains import PROCESS_METADATA
     from backfill_assets.configuration.process_metadata import CELERY_ENABLED, METADATA_ENABLED
-    from backfill_assets.settings import PROCESS_METADATA
 
     if not settings.metadata_enabled:
         raise ConfigurationError(
