@@ -185,8 +185,8 @@ def load_broker(environ: Mapping[str, str] | None = None) -> SecretStr:
     settings = _checked({name: environ[name].strip() for name in names if environ.get(name, "").strip()})
     if not settings.celery_enabled:
         raise ConfigurationError(
-            f"dagster.yaml lets Celery workers execute runs, but {metadata.CELERY_ENABLED} is not true; set it to true, "
-            "or give dagster.yaml the launcher ProcessRunLauncher (docs/celery.md)"
+            f"dagster.yaml lets Celery workers execute runs, but {metadata.CELERY_ENABLED} is not true; set it to "
+            "true, or give dagster.yaml the launcher ProcessRunLauncher (docs/celery.md)"
         )
     return settings.celery_broker_url
 
