@@ -95,7 +95,7 @@ class Installation:
     def errors(self, run: DagsterRun) -> str:
         """All that the run's events say of what went wrong."""
         events = [entry.dagster_event for entry in self.instance.all_logs(run.run_id) if entry.dagster_event]
-        return "\n".join(str(event.event_specific_data) for event in events if event.is_failure or event.is_job_event)
+        return "\n".join(str(event.event_specific_data) for event in events)
 
     def processes(self, run: DagsterRun) -> list[int]:
         """The processes that said of themselves that they work for the run."""
