@@ -51,6 +51,9 @@ TENANT_TAG, SERVICE_TAG = "backfill/tenant", "backfill/service"
 HISTORY, SYNC = "tenant_history", "incremental_sync"
 """The two domains whose runs share tenants."""
 
+CELERY_TASK_TAG = "dagster-celery/task_id"
+"""On a run that was given to Celery workers."""
+
 MAX_TITLE = 100
 RETRY_SECONDS, RECENT_SECONDS = 10.0, 600.0
 """How long after its end a backfill may be recovered: not while Dagster may still make the retry, nor for ever."""
@@ -173,7 +176,10 @@ def _mark_canceling(instance: DagsterInstance, backfill_id: str, mark: Mapping[s
 
 
 def _terminate(instance: DagsterInstance, run: DagsterRun) -> None:
-    if run.status not in (DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED) or instance.run_coordinator is None:
+    can_hear = run.status in (DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED)
+    # Such a run may wait for its worker as long as it pleases; it need not have begun to be stopped.
+    can_hear |= run.status is DagsterRunStatus.STARTING and CELERY_TASK_TAG in run.tags
+    if not can_hear or instance.run_coordinator is None:
         return
     try:
         instance.run_coordinator.cancel_run(run.run_id)

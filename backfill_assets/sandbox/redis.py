@@ -64,11 +64,11 @@ class EmbeddedRedis:
         if self.answers():
             return
         self.stop()
-        command = self.prepare()
+        self.prepare()
         with self.log.open("ab") as log:
             # A session of its own, so that Ctrl-C in this terminal does not reach it.
             self._started = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._root, start_new_session=True
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         deadline = monotonic() + SECONDS_TO_START
         while not self.answers():
@@ -77,8 +77,13 @@ class EmbeddedRedis:
                 raise ConfigurationError(f"The embedded Redis under {self._root} does not start; {self.log} says why.")
             sleep(0.02)
 
-    def prepare(self) -> Sequence[str]:
-        """Write down port, password and settings; return the command that starts the server."""
+    @property
+    def command(self) -> Sequence[str]:
+        """What starts the server, after `prepare`, for whoever looks after processes by himself."""
+        return [str(self._binary or installed()), str(self._configuration)]
+
+    def prepare(self) -> None:
+        """Write down port, password and settings."""
         self._root.mkdir(parents=True, exist_ok=True)
         port = free_port(self._kept_port())
         password = self._password() if (self._root / "password").exists() else secrets.token_urlsafe(24)
@@ -86,7 +91,6 @@ class EmbeddedRedis:
         (self._root / "port").write_text(str(port))
         settings = CONFIGURATION.format(host=HOST, port=port, password=password, root=self._root)
         _write_secret(self._configuration, settings)
-        return [str(self._binary or installed()), str(self._configuration)]
 
     def stop(self) -> None:
         """End the server, also one that an earlier process has left behind, and wait until it is gone."""

@@ -22,17 +22,21 @@ import yaml
 
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.configuration.credentials import variable_name
+from backfill_assets.configuration.process_metadata import CELERY_BROKER_URL, CELERY_ENABLED
 from backfill_assets.core.windows import utc_now
 from backfill_assets.errors import ConfigurationError, PermanentError
 from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.ports import answers, free_port
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
+from backfill_assets.sandbox.redis import EmbeddedRedis
 from backfill_assets.sandbox.supervisor import Program, Supervisor
 from backfill_assets.sandbox.writer import Writer
 
 START_SECONDS = 90
 SANDBOX, CODE_SERVER, DAEMON, WEBSERVER = "sandbox", "code-server", "daemon", "webserver"
+REDIS, WORKER = "redis", "worker"
+"""Where runs go through Celery."""
 REQUESTS_PER_MINUTE = 6000
 """The pace of every service: stand-ins on this machine have nobody to be protected from."""
 SYNC_FREQUENCY = "10min"
@@ -50,7 +54,8 @@ class Stack:
 
     `until` is where the sandbox's records end; it is kept in `home`, so that the truth stays the same at each start.
     `lookback_days` is that of the service where it is None. `say` hears what is being done; `shield` holds back
-    interrupts where one would leave a process behind.
+    interrupts where one would leave a process behind. With `celery`, runs are executed by a worker instead of by
+    processes beside the code server.
     """
 
     home: Path
@@ -61,6 +66,7 @@ class Stack:
     services: tuple[str, ...] = tuple(ACCOUNTS)
     until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
     durable: bool = True
+    celery: bool = False
     environment: Mapping[str, str] | None = None
     say: Callable[[str], None] = field(default=lambda _text: None)
     shield: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -72,6 +78,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.supervisor = Supervisor(home=self.home, shield=self.shield)
         self.postgres = EmbeddedPostgres(self.home / "postgres", durable=self.durable)
+        self.redis = EmbeddedRedis(self.home / "redis")
 
     @property
     def sandbox_url(self) -> str:
@@ -103,6 +110,8 @@ class Stack:
             self.postgres.create_database(database)
         initialise(self.postgres.url("backfill"))
         self._ports = {SANDBOX: free_port(), CODE_SERVER: free_port(self._code_port_of_last_time())}
+        if self.celery:
+            self.redis.prepare()
         self._write_files()
         self.variables = self._variables()
         self._write_environment()
@@ -113,17 +122,23 @@ class Stack:
     def start(self) -> None:
         """Start every program; the daemon and the UI once the code is loaded."""
         self.say("starting the stand-in services and Dagster ...")
+        if self.celery:
+            self.start_program(REDIS)
+            self.wait_for(REDIS, self.redis.port)
         self.start_program(SANDBOX)
         self.start_program(CODE_SERVER)
         self.wait_for(SANDBOX, self._ports[SANDBOX])
         self.writer.replay()
         self.wait_for(CODE_SERVER, self._ports[CODE_SERVER])
+        if self.celery:
+            self.start_program(WORKER)
         self.start_program(DAEMON)
         self.start_program(WEBSERVER)
 
     def start_program(self, name: str) -> None:
         """Start one of the programs."""
-        self.supervisor.start(Program(name=name, arguments=[sys.executable, "-m", *self._arguments(name)]))
+        command = self.redis.command if name == REDIS else [sys.executable, "-m", *self._arguments(name)]
+        self.supervisor.start(Program(name=name, arguments=command))
 
     def wait_for(self, name: str, port: int) -> None:
         """Wait until the program listens; raises `PermanentError` that names its log when it does not."""
@@ -143,7 +158,7 @@ class Stack:
             return []
         if self._ports:
             self.writer.stop()
-        left = self.supervisor.stop(hard=[CODE_SERVER])
+        left = self.supervisor.stop(hard=[CODE_SERVER, WORKER])
         self.postgres.stop()
         self._home_lock.close()
         self._home_lock = None
@@ -185,6 +200,8 @@ class Stack:
                 ]
             case "code-server":
                 return ["dagster", "api", "grpc", "-m", "backfill_assets.definitions", "-h", "127.0.0.1", "-p", port]
+            case "worker":
+                return ["backfill_assets", "worker"]
             case "daemon":
                 return ["dagster._daemon", "run", *workspace]
             case _:
@@ -205,7 +222,8 @@ class Stack:
 
     def _write_files(self) -> None:
         (self.home / "dagster").mkdir(exist_ok=True)
-        (self.home / "dagster" / "dagster.yaml").write_text(DAGSTER_YAML.read_text())
+        text = DAGSTER_YAML.read_text()
+        (self.home / "dagster" / "dagster.yaml").write_text(_on_workers(text) if self.celery else text)
         code = {"host": "127.0.0.1", "port": self._ports[CODE_SERVER], "location_name": "backfill_assets"}
         _write_yaml(self.home / "workspace.yaml", {"load_from": [{"grpc_server": code}]})
         tenants = {
@@ -233,6 +251,7 @@ class Stack:
             for service in self.services
             for name, value in ACCOUNTS[service].credentials(tenant).items()
         }
+        celery = {CELERY_ENABLED: "true", CELERY_BROKER_URL: self.redis.url} if self.celery else {}
         return {
             "DAGSTER_HOME": str(self.home / "dagster"),
             "ASSET_BACKFILL_CURSOR_OFFSET": CURSOR_OFFSET,
@@ -241,8 +260,17 @@ class Stack:
             "BACKFILL_LAKE_ROOT": str(self.home / "lake"),
             "BACKFILL_SERVICES_FILE": str(self.home / "services.yaml"),
             "BACKFILL_TENANTS_FILE": str(self.home / "tenants.yaml"),
+            **celery,
             **credentials,
         }
+
+
+def _on_workers(text: str) -> str:
+    """The instance with the launcher of Celery workers, the first of which may take a while to load the code."""
+    instance = yaml.safe_load(text)
+    instance["run_launcher"] = {"module": "backfill_assets.celery_run_launcher", "class": "WorkerRunLauncher"}
+    instance["run_monitoring"]["start_timeout_seconds"] = START_SECONDS
+    return yaml.safe_dump(instance, sort_keys=False)
 
 
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:

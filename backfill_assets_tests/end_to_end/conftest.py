@@ -48,10 +48,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @contextmanager
-def started(home: Path, service: Mapping[str, Any], *, runs_at_once: int | None = None) -> Iterator[Running]:
+def started(
+    home: Path, service: Mapping[str, Any], *, runs_at_once: int | None = None, celery: bool = False
+) -> Iterator[Running]:
     """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left."""
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
-    stack = QuickStack(home=home, port=free_port(), services=("connectwise",), durable=False, environment=around)
+    stack = QuickStack(
+        home=home, port=free_port(), services=("connectwise",), durable=False, celery=celery, environment=around
+    )
     try:
         environment = {**around, **stack.prepare()}
         _connect(home / "tenants.yaml")
