@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetRecordsFilter,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunsFilter,
+)
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.events import AssetKeyPartitionKey
@@ -32,6 +41,9 @@ Backfill = PartitionBackfill
 """A backfill as Dagster keeps it."""
 
 RESUME_TAG = "dagster/is_resume_retry"
+
+AT_ONCE = 500
+"""How many events are fetched with one query."""
 
 
 def backfills(
@@ -127,6 +139,12 @@ def runs(
     return instance.get_runs(filters=RunsFilter(tags={BACKFILL_ID_TAG: backfill_id}, statuses=statuses))
 
 
+def all_runs_succeeded(instance: DagsterInstance, backfill_id: str) -> bool:
+    """Whether it had runs and each of them did what it was asked; that may complete no partition."""
+    found = runs(instance, backfill_id)
+    return bool(found) and all(run.is_success for run in found)
+
+
 def materialised_before(instance: DagsterInstance, run: DagsterRun, asset: AssetKey) -> frozenset[str]:
     """Partitions of an asset that earlier runs of a resumed run's group materialised; none for any other run.
 
@@ -201,3 +219,17 @@ def _materialised(instance: DagsterInstance, graph: Graph, backfill: Backfill) -
     )
     found = {AssetKeyPartitionKey(e.asset_key, e.partition) for e in entries if e and e.asset_key and e.partition}
     return AssetGraphSubset.from_asset_partition_set(found, graph)
+
+
+def newest_materialisations(instance: DagsterInstance, asset: AssetKey) -> Mapping[str, AssetMaterialization]:
+    """What Dagster was told last of each partition of an asset."""
+    newest = instance.get_latest_storage_id_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION)
+    ids = sorted(newest.values())
+    found: dict[str, AssetMaterialization] = {}
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        wanted = AssetRecordsFilter(asset_key=asset, storage_ids=some)
+        for record in instance.fetch_materializations(wanted, limit=len(some)).records:
+            if (told := record.asset_materialization) is not None and told.partition is not None:
+                found[told.partition] = told
+    return found

@@ -6,7 +6,7 @@ adapters, what is done with them to the domains.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -19,6 +19,8 @@ from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.core.certificates import CertificateLedger
 from backfill_assets.core.dead_letters import DeadLetterLedger
 from backfill_assets.core.handoff import HandoffLedger
+from backfill_assets.core.instances import InstanceDatabase
+from backfill_assets.core.metadata import FieldLedger, MemoryFields
 from backfill_assets.core.pacing import OpenBreaker, Pace, Pacer, Unpaced
 from backfill_assets.core.source import RecordSource
 from backfill_assets.core.switches import SwitchLedger
@@ -34,13 +36,19 @@ def _tell_nobody(_tenant: str, _table: str, _watermark: datetime) -> None:
     """Where tenants come from a file, no other program asks for watermarks."""
 
 
+def _no_product() -> AbstractContextManager[InstanceDatabase]:
+    """Where process metadata is off."""
+    raise UsageError("process metadata is switched off, so there is no database of the product to open")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
     """The parts, put together; tests put their own in.
 
     `connect` opens a source for reading, `probe` one that only tells within seconds whether the connection works.
     `breakers` are the services that nobody asks at the moment. `publish_watermark` tells other programs from when on a
-    (tenant, table) has to be read by them.
+    (tenant, table) has to be read by them. `fields` are the metadata fields known, `instances` opens the database that
+    holds the process instances.
     """
 
     settings: Settings
@@ -55,6 +63,8 @@ class Wiring:
     breakers: Callable[[], Sequence[OpenBreaker]] = tuple
     publish_watermark: PublishWatermark = _tell_nobody
     clock: Clock = utc_now
+    fields: FieldLedger = field(default_factory=MemoryFields)
+    instances: Callable[[], AbstractContextManager[InstanceDatabase]] = _no_product
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
         """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
@@ -119,7 +129,23 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             probe=connect,
             breakers=state.breakers,
             publish_watermark=_publisher(settings),
+            fields=state.fields,
+            instances=_product(settings),
         )
+
+
+def _product(settings: Settings) -> Callable[[], AbstractContextManager[InstanceDatabase]]:
+    """How the product's database is opened: when somebody asks for it, and not before."""
+    if settings.product_database_url is None:
+        return _no_product
+    url = settings.product_database_url.get_secret_value()
+
+    def opened() -> AbstractContextManager[InstanceDatabase]:
+        from backfill_assets.adapters.spiffworkflow.opening import open_instances
+
+        return open_instances(url)
+
+    return opened
 
 
 def _publisher(settings: Settings) -> PublishWatermark:

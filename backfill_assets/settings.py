@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy import URL
 
 from backfill_assets.adapters.rest.registry import connectors
+from backfill_assets.configuration import process_metadata as metadata
 from backfill_assets.configuration.credentials import (
     Address,
     collisions,
@@ -33,14 +34,8 @@ from backfill_assets.configuration.directory import (
     last_updated_table,
     open_directory,
 )
+from backfill_assets.configuration.domains import configured_domains, named_domains
 from backfill_assets.configuration.files import Problems
-from backfill_assets.configuration.process_metadata import (
-    CELERY_BROKER_URL,
-    CELERY_ENABLED,
-    METADATA_ENABLED,
-    ProcessMetadataSettings,
-)
-from backfill_assets.configuration.process_metadata import contradictions as metadata_contradictions
 from backfill_assets.configuration.secrets import complete_address, complete_credential
 from backfill_assets.configuration.services import SERVICES_FILE, Services, read_services
 from backfill_assets.configuration.tenants import (
@@ -70,10 +65,6 @@ from backfill_assets.configuration.variables import (
 )
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import ConfigurationError
-
-TENANT_HISTORY, PROCESS_METADATA = "tenant_history", "process_metadata"
-DOMAINS = (TENANT_HISTORY, PROCESS_METADATA)
-"""The domains that can be loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,15 +96,6 @@ class Tenant:
     services: Mapping[str, TenantService]
 
 
-def _domains(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in DOMAINS]
-    if unknown or not names:
-        named = f"{unknown[0]!r}, which is no domain" if unknown else "no domain"
-        raise ValueError(f"names {named}; known are {', '.join(DOMAINS)}")
-    return names
-
-
 def _folder(known: Mapping[str, Any]) -> Path:
     return known.get("dagster_home") or Path.cwd()
 
@@ -123,18 +105,14 @@ def _default_database_url(known: Mapping[str, Any]) -> SecretStr:
     return SecretStr(url.render_as_string(hide_password=False))
 
 
-def _configured(known: Mapping[str, Any]) -> tuple[str, ...]:
-    return (TENANT_HISTORY, PROCESS_METADATA) if known.get("metadata_enabled") else (TENANT_HISTORY,)
-
-
-class Settings(ProcessMetadataSettings):
+class Settings(metadata.ProcessMetadataSettings):
     """What `load_settings` found; frozen. Neither its text nor its dump shows a secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     dagster_home: MaybeHome = Field(None, validation_alias="DAGSTER_HOME")
-    domains: Annotated[tuple[str, ...], from_text(_domains)] = Field(
-        default_factory=_configured, validation_alias="BACKFILL_DOMAINS"
+    domains: Annotated[tuple[str, ...], from_text(named_domains)] = Field(
+        default_factory=configured_domains, validation_alias="BACKFILL_DOMAINS"
     )
     database_url: DatabaseUrl = Field(default_factory=_default_database_url, validation_alias="BACKFILL_DATABASE_URL")
     lake_root: LakeRoot = Field(default_factory=lambda known: _folder(known) / "lake", validation_alias=LAKE_ROOT)
@@ -191,7 +169,7 @@ def load_settings(
     tenants = reader.tenants()
     with problems.collected():
         notes = (*services.notes, *reader.notes)
-        problems.add(*contradictions(said), *metadata_contradictions(said))
+        problems.add(*contradictions(said), *metadata.contradictions(said))
         settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
     problems.refuse()
     return settings
@@ -203,12 +181,12 @@ def load_broker(environ: Mapping[str, str] | None = None) -> SecretStr:
     Raises `ConfigurationError` where Celery is not enabled.
     """
     environ = os.environ if environ is None else environ  # noqa: TID251 - the one place that reads it
-    names = (CELERY_ENABLED, CELERY_BROKER_URL)
+    names = (metadata.CELERY_ENABLED, metadata.CELERY_BROKER_URL)
     settings = _checked({name: environ[name].strip() for name in names if environ.get(name, "").strip()})
     if not settings.celery_enabled:
         raise ConfigurationError(
-            f"dagster.yaml lets Celery workers execute runs, but {CELERY_ENABLED} is not true; set it to true, or give "
-            "dagster.yaml the launcher ProcessRunLauncher (docs/celery.md)"
+            f"dagster.yaml lets Celery workers execute runs, but {metadata.CELERY_ENABLED} is not true; set it to "
+            "true, or give dagster.yaml the launcher ProcessRunLauncher (docs/celery.md)"
         )
     return settings.celery_broker_url
 
@@ -225,10 +203,7 @@ def _named(environ: Mapping[str, str], variable: str) -> Path | None:
 
 def _checked(said: Mapping[str, Any]) -> Settings:
     try:
-        settings = Settings.model_validate(said)
-        if PROCESS_METADATA in settings.domains and not settings.metadata_enabled:
-            raise ConfigurationError(f"BACKFILL_DOMAINS names {PROCESS_METADATA}, but {METADATA_ENABLED} is not true")
-        return settings
+        return Settings.model_validate(said)
     except ValidationError as error:
         wrong = [problem for problem in error.errors() if problem["type"] == "value_error"]
     raise ConfigurationError("\n".join(f"{problem['loc'][0]} {problem['ctx']['error']}" for problem in wrong))

@@ -20,7 +20,7 @@ from backfill_assets.settings import publish
 
 told = []
 for variables in json.loads(sys.argv[1]):
-    for name in [name for name in os.environ if name.startswith("BACKFILL_")]:
+    for name in [name for name in os.environ if name.startswith(("BACKFILL_", "SPIFFWORKFLOW_"))]:
         del os.environ[name]
     publish(variables)
     defs = backfill_assets()
@@ -32,14 +32,26 @@ for variables in json.loads(sys.argv[1]):
     grains = {
         key: type(found.get_partitions_def_for_dimension("window")).__name__
         for key, found in windows.items()
-        if isinstance(found, dg.MultiPartitionsDefinition)
+        if isinstance(found, dg.MultiPartitionsDefinition) and "window" in found.partition_dimension_names
     }
     tenants = {key: found.name for key, found in windows.items() if isinstance(found, dg.DynamicPartitionsDefinition)}
     schedules = {s.name: (s.cron_schedule, s.default_status.value) for s in repository.schedule_defs}
-    told.append({"grains": grains, "sensors": sensors, "tenants": tenants, "schedules": schedules})
+    external = sorted(key.to_user_string() for key in repository.asset_graph.external_asset_keys)
+    loaded = sorted(name for name in sys.modules if "process_metadata" in name and ".configuration." not in name)
+    more = {"external": external, "loaded": loaded, "all": sorted(windows)}
+    told.append({**more, "grains": grains, "sensors": sensors, "tenants": tenants, "schedules": schedules})
 heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic", "boto3") if name in sys.modules]
 print(json.dumps({"told": told, "heavy": heavy}))
 """
+
+METADATA_ALONE = {"SPIFFWORKFLOW_BACKEND_PROCESS_INSTANCE_METADATA_BACKFILL_ENABLED": "true"}
+METADATA = {
+    **METADATA_ALONE,
+    "SPIFFWORKFLOW_BACKEND_CELERY_ENABLED": "true",
+    "SPIFFWORKFLOW_BACKEND_DATABASE_URI": "postgresql://me:secret@127.0.0.1:1/product",
+    "SPIFFWORKFLOW_BACKEND_BPMN_SPEC_ABSOLUTE_DIR": "/not/there",
+}
+ROWS = "process_metadata/process_instance_metadata"
 
 TABLES = ["connectwise/service_tickets", "connectwise/time_entries", "servicenow/sys_user", "salesforce/case"]
 WEEKLY, DAILY, MONTHLY = (f"{grain}PartitionsDefinition" for grain in ("Weekly", "Daily", "Monthly"))
@@ -62,6 +74,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
         configurations.append({"BACKFILL_SERVICES_FILE": str(file)})
     configurations.append({"BACKFILL_DOMAINS": "tenant_history"})
     configurations.append({"BACKFILL_DATABASE_URL": "postgresql://me:secret@127.0.0.1:1/away"})
+    configurations.append(METADATA)
+    configurations.append({**METADATA, "BACKFILL_DOMAINS": "tenant_history"})
     return load(folder, configurations)
 
 
@@ -99,8 +113,10 @@ def test_an_existing_backfill_config_loads_unchanged(loaded: Any) -> None:
 
 
 def test_the_sensors_run_by_default_and_often(loaded: Any) -> None:
-    for told in loaded["told"]:
-        assert {name for name, _, _ in told["sensors"]} == {"new_tenant_services", "backfill_hours"}
+    ours = {"new_tenant_services", "backfill_hours"}
+    for number, told in enumerate(loaded["told"]):
+        more = {"new_metadata_fields"} if number == 6 else set()
+        assert {name for name, _, _ in told["sensors"]} == ours | more
         for _, status, seconds in told["sensors"]:
             assert status == "RUNNING"
             assert seconds <= 30
@@ -121,6 +137,28 @@ def test_each_service_is_synced_by_a_schedule_that_runs_by_default(loaded: Any) 
     hourly = {f"{service}_sync": ["0 * * * *", "RUNNING"] for service in ("connectwise", "salesforce", "servicenow")}
     assert loaded["told"][0]["schedules"] == hourly
     assert loaded["told"][1]["schedules"] == {**hourly, "connectwise_sync": ["*/15 * * * *", "RUNNING"]}
+
+
+def test_nothing_of_process_metadata_is_loaded_unless_it_is_switched_on(loaded: Any) -> None:
+    for told in (*loaded["told"][:6], loaded["told"][7]):
+        assert told["external"] == []
+        assert ROWS not in told["all"]
+    assert not any(told["loaded"] for told in loaded["told"][:6])
+
+
+def test_switched_on_the_metadata_rows_are_an_asset_below_the_process_models(loaded: Any) -> None:
+    assert loaded["told"][6]["external"] == ["process_metadata/process_models"]
+    assert ROWS in loaded["told"][6]["all"]
+
+
+def test_process_metadata_without_celery_stops_the_load_with_the_sentence_of_the_product(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError) as stopped:
+        load(tmp_path, [METADATA_ALONE])
+    assert (
+        "SPIFFWORKFLOW_BACKEND_PROCESS_INSTANCE_METADATA_BACKFILL_ENABLED is set to true but "
+        "SPIFFWORKFLOW_BACKEND_CELERY_ENABLED is set to false. "
+        "The metadata backfill feature requires Celery to be enabled."
+    ) in str(stopped.value)
 
 
 def test_loading_brings_in_no_heavy_library(loaded: Any) -> None:

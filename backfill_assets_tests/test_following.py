@@ -11,7 +11,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG, RUN_FAILURE_REASON_TAG
 
 from backfill_assets.errors import UsageError
-from backfill_assets.following import find, has_succeeded, settle
+from backfill_assets.following import all_runs_succeeded, find, has_succeeded, settle
 from backfill_assets.launching import DOMAIN_TAG, RECENT_SECONDS, RETRY_SECONDS, recover, resume
 from backfill_assets_tests.test_launching import GRAPH, ONE, TWO, end, materialise, no_lock, start, targets
 
@@ -133,3 +133,13 @@ def test_without_retries_none_is_lost(instance: dg.DagsterInstance) -> None:
     backfill_id = crashed(instance)
     age(instance, backfill_id, 30)
     assert recover(instance, GRAPH, TAGS, lock=no_lock) == []
+
+
+def test_runs_that_succeed_without_a_partition_are_told_from_runs_that_fail(instance: dg.DagsterInstance) -> None:
+    assert not all_runs_succeeded(instance, "it")
+    job = dg.JobDefinition(graph_def=dg.GraphDefinition(name="job"))
+    tags = {BACKFILL_ID_TAG: "it"}
+    instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.SUCCESS)
+    assert all_runs_succeeded(instance, "it")
+    instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.FAILURE)
+    assert not all_runs_succeeded(instance, "it")

@@ -1,7 +1,7 @@
 """Commands about quarantined records, of whatever domain."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +10,12 @@ from backfill_assets.cli.command import BackfillCommand, Output
 from backfill_assets.errors import PermanentError, UsageError
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
     from backfill_assets.core.dead_letters import DeadLetter
+    from backfill_assets.process_metadata.retrying import ModelRetried
     from backfill_assets.resources import Wiring
+    from backfill_assets.tenant_history.retrying import TableRetried
 
 KEYS = ("domain", "tenant", "service", "table", "partition", "record_id", "id")
 
@@ -68,18 +72,14 @@ def retry_dead_letters(output: Output, where: Sequence[str]) -> None:
     from backfill_assets.cli.instance import open_instance
     from backfill_assets.resources import open_wiring
     from backfill_assets.settings import load_settings
-    from backfill_assets.tenant_history.retrying import retry_letters
 
     settings = load_settings()
     with open_instance(settings) as instance, open_wiring(settings) as wiring:
-        retried = list(retry_letters(wiring, instance, _matching(wiring, where)))
-    answered = [(table, answer) for table in retried for answer in table.answered]
-    told = [
-        f"{table.tenant} {table.service} {table.table} {answer.letter.record_id}: {answer.fate}, {answer.reason}"
-        for table, answer in answered
-    ]
-    marked = [partition for table in retried for partition in table.marked]
-    problems = [f"{table.tenant} {table.service} {table.table}: {table.problem}" for table in retried if table.problem]
+        retried = list(_retried(wiring, instance, _matching(wiring, where)))
+    answered = [(group, answer) for group in retried for answer in group.answered]
+    told = [f"{group.name} {answer.letter.record_id}: {answer.fate}, {answer.reason}" for group, answer in answered]
+    marked = [partition for group in retried for partition in group.marked]
+    problems = [f"{group.name}: {group.problem}" for group in retried if group.problem]
     facts = {
         "letters": [{"id": a.letter.id, "fate": str(a.fate), "reason": a.reason} for _, a in answered],
         "partitions": marked,
@@ -89,6 +89,21 @@ def retry_dead_letters(output: Output, where: Sequence[str]) -> None:
     output.facts(facts, text="\n".join([*told, marks]) if told else "no dead letter was tried")
     if problems:
         raise PermanentError("; ".join(problems))
+
+
+def _retried(
+    wiring: "Wiring", instance: "DagsterInstance", letters: Sequence["DeadLetter"]
+) -> "Iterator[TableRetried | ModelRetried]":
+    """Each domain tries its own."""
+    from backfill_assets.configuration.domains import PROCESS_METADATA
+    from backfill_assets.process_metadata import retrying as process_metadata
+    from backfill_assets.tenant_history import retrying as tenant_history
+
+    ours = [letter for letter in letters if letter.domain == PROCESS_METADATA]
+    yield from tenant_history.retry_letters(
+        wiring, instance, [letter for letter in letters if letter.domain != PROCESS_METADATA]
+    )
+    yield from process_metadata.retry_letters(wiring, instance, ours)
 
 
 def _wiring() -> Any:

@@ -3,6 +3,7 @@
 import click
 
 from backfill_assets.cli.dead_letters import dead_letters
+from backfill_assets.cli.metadata import metadata
 from backfill_assets.cli.operate import cancel, resume
 from backfill_assets.cli.reconcile import reconcile
 from backfill_assets.cli.sandbox import demo, sandbox
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (trigger, services, cancel, resume, dead_letters, reconcile, init, worker, sandbox, demo):
+for command in (trigger, metadata, services, cancel, resume, dead_letters, reconcile, init, worker, sandbox, demo):
     main.add_command(command)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from backfill_assets.configuration.domains import PROCESS_METADATA
 from backfill_assets.configuration.variables import absolute_path, from_text
 
 METADATA_ENABLED = "SPIFFWORKFLOW_BACKEND_PROCESS_INSTANCE_METADATA_BACKFILL_ENABLED"
@@ -33,8 +34,10 @@ DRIVERS = {
 
 
 def contradictions(said: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for everything that process metadata lacks, where it is switched on."""
+    """A sentence for everything that process metadata lacks, where it is switched on or asked for."""
     if not _is_on(said, METADATA_ENABLED):
+        if PROCESS_METADATA in map(str.strip, said.get("BACKFILL_DOMAINS", "").split(",")):
+            yield f"BACKFILL_DOMAINS names {PROCESS_METADATA}, but {METADATA_ENABLED} is not true"
         return
     if not _is_on(said, CELERY_ENABLED):
         # Word for word what the product says, so that whoever searches for it finds its usage guide.

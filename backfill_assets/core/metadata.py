@@ -23,15 +23,21 @@ class MetadataField:
         return f"{self.model}:{self.key}"
 
 
+Paths = Mapping[str, str]
+"""Paths by key, of one process model."""
+
+
 class FieldLedger(Protocol):
     """Remembers the fields of each process model, so that what is new can be told from what was there."""
 
-    def known(self) -> Mapping[str, Mapping[str, str]]:
-        """Paths by key, by model; a model that was seen without any field has none."""
+    def known(self) -> Mapping[str, Paths | None]:
+        """Paths by model; a model seen without any field has none, one that could not be read when it was first seen
+        has None: whatever it holds when it can be read was there before.
+        """
         ...
 
-    def remember(self, model: str, paths: Mapping[str, str]) -> None:
-        """From now on these are the fields of the model, and no other."""
+    def remember(self, seen: Mapping[str, Paths | None]) -> None:
+        """From now on these are the fields of these models, and no other; all of them, or none."""
         ...
 
     def forget(self, models: Iterable[str]) -> None:
@@ -43,17 +49,21 @@ class MemoryFields:
     """The ledger's in-memory twin, for tests and dry runs."""
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, str]] = {}
+        self._known: dict[str, Paths | None] = {}
 
-    def known(self) -> Mapping[str, Mapping[str, str]]:
+    def known(self) -> Mapping[str, Paths | None]:
         """See `FieldLedger.known`."""
-        return {model: dict(paths) for model, paths in self._known.items()}
+        return {model: _copy(paths) for model, paths in self._known.items()}
 
-    def remember(self, model: str, paths: Mapping[str, str]) -> None:
+    def remember(self, seen: Mapping[str, Paths | None]) -> None:
         """See `FieldLedger.remember`."""
-        self._known[model] = dict(paths)
+        self._known.update({model: _copy(paths) for model, paths in seen.items()})
 
     def forget(self, models: Iterable[str]) -> None:
         """See `FieldLedger.forget`."""
         for model in models:
             self._known.pop(model, None)
+
+
+def _copy(paths: Paths | None) -> Paths | None:
+    return None if paths is None else dict(paths)

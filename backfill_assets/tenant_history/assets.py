@@ -16,6 +16,7 @@ from backfill_assets.core.chunks import ChunkTarget
 from backfill_assets.core.source import RecordSource, ServiceSpec, TableSpec
 from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError, UsageError
+from backfill_assets.failing import failure_sentence
 from backfill_assets.following import began, materialised_before, targeted
 from backfill_assets.launching import DOMAIN_TAG, SYNC
 from backfill_assets.pausing import OUTSIDE_HOURS, PAUSED_UNTIL_TAG, STOPPED_TAG, TIMEOUT
@@ -28,7 +29,6 @@ from backfill_assets.tenant_history.hours import Closed, Halt, Halted, halt, hal
 from backfill_assets.tenant_history.partitions import asset_key, by_tenant, partition_key, tenant_windows
 from backfill_assets.tenant_history.plan import windows_per_run
 
-SHOWN_FAILURES = 5
 BACKFILL_TAG = "dagster/backfill"
 
 
@@ -232,26 +232,9 @@ def _metadata(done: WindowDone) -> Mapping[str, Any]:
     }
 
 
-def failure_sentence(failed: Sequence[tuple[str, str]], *, of: int) -> str:
-    """How many partitions failed, and why: each reason once, with the partitions that it hit."""
-    by_reason: dict[str, list[str]] = {}
-    for key, reason in failed:
-        by_reason.setdefault(reason, []).append(key)
-    told = [f"{_few(keys)}: {reason}" for reason, keys in list(by_reason.items())[:SHOWN_FAILURES]]
-    more = len(by_reason) - len(told)
-    return "; ".join(
-        [f"{len(failed)} of {of} partitions failed", *told, *([f"and {more} more reasons"] if more else [])]
-    )
-
-
 def note_halts(instance: dg.DagsterInstance, run: dg.DagsterRun, halts: Sequence[Halt], *, left: int, of: int) -> str:
     """Tag a run that stops before all is done, so that it can be found; return the sentence that says why."""
     until = [halt.until for halt in halts if isinstance(halt, Closed)]
     tags = {STOPPED_TAG: OUTSIDE_HOURS, PAUSED_UNTIL_TAG: min(until).isoformat()} if until else {STOPPED_TAG: TIMEOUT}
     instance.add_run_tags(run.run_id, tags)
     return halted_sentence(halts, run.tags.get(BACKFILL_TAG), left=left, of=of)
-
-
-def _few(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:3])
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

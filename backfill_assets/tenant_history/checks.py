@@ -4,16 +4,22 @@ Here belongs what Dagster is told. What counts as missing belongs to `completene
 partition would not be shown by partition. It names tenants and windows in words.
 """
 
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
 import dagster as dg
 
+from backfill_assets.core.handoff import Handoff
 from backfill_assets.core.source import ServiceSpec, TableSpec
 from backfill_assets.resources import Wiring
-from backfill_assets.tenant_history.completeness import Shortfall, shortfalls
+from backfill_assets.tenant_history.completeness import shortfalls
 from backfill_assets.tenant_history.partitions import asset_key
 from backfill_assets.tenant_history.plan import calendar_of
 
 COMPLETE = "complete"
 SHOWN_TENANTS = 10
+STALE = timedelta(days=7)
+"""After how long without a reading it is told that sync does not get through; its runs have said why by then."""
 
 
 def check_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -33,28 +39,39 @@ def completeness_check(wiring: Wiring, spec: ServiceSpec, table: TableSpec) -> d
         certificates.windows(service=spec.name, table=table.name),
         certificates.incomplete(service=spec.name, table=table.name),
     )
+    stale = list(_stale(wiring, handoffs))
+    sentences = [*(f.sentence for f in found), *stale]
     return dg.AssetCheckResult(
-        passed=not found,
+        passed=not sentences,
         check_name=COMPLETE,
         asset_key=asset_key(spec.name, table),
         # What is only not read yet, or is kept among the dead letters, is no damage.
         severity=dg.AssetCheckSeverity.ERROR if any(f.rows for f in found) else dg.AssetCheckSeverity.WARN,
-        description=_sentence(found, len(handoffs)),
+        description=_sentence(sentences, len(handoffs)),
         metadata={
             "tenants": len(handoffs),
             "windows_missing": sum(f.windows for f in found),
             "rows_missing": sum(f.rows for f in found),
             "rows_rejected": sum(f.rejected for f in found),
+            "tenants_stale": len(stale),
         },
     )
 
 
-def _sentence(found: list[Shortfall], tenants: int) -> str:
-    if not found:
+def _stale(wiring: Wiring, handoffs: Iterable[Handoff]) -> Iterator[str]:
+    for handoff in handoffs:
+        tenant = wiring.settings.tenants.get(handoff.tenant)
+        account = tenant.services.get(handoff.service) if tenant else None
+        read_at = handoff.first_request_at
+        # Whoever is switched off, or gone, is not read any more.
+        if account and account.enabled and read_at and wiring.clock() - read_at > STALE:
+            yield f"{handoff.tenant} has not been read since {read_at:%Y-%m-%d}"
+
+
+def _sentence(sentences: list[str], tenants: int) -> str:
+    if not sentences:
         return (
             f"the histories of {tenants} tenants are in the lake, without a gap" if tenants else "nothing was asked for"
         )
-    more = len(found) - SHOWN_TENANTS
-    return "; ".join(
-        [*(f.sentence for f in found[:SHOWN_TENANTS]), *([f"and {more} tenants more"] if more > 0 else [])]
-    )
+    more = len(sentences) - SHOWN_TENANTS
+    return "; ".join([*sentences[:SHOWN_TENANTS], *([f"and {more} more"] if more > 0 else [])])

@@ -34,6 +34,11 @@ class TableRetried:
     marked: Sequence[str] = ()
     problem: str = ""
 
+    @property
+    def name(self) -> str:
+        """What the letters are of."""
+        return f"{self.tenant} {self.service} {self.table}"
+
 
 def retry_letters(wiring: Wiring, instance: DagsterInstance, letters: Sequence[DeadLetter]) -> Iterator[TableRetried]:
     """Try letters again, table by table; a table whose source does not work keeps its letters, the others go on."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from backfill_assets_tests.benchmarks import canonical, detection, memory, reading
+from backfill_assets_tests.benchmarks import canonical, detection, memory, metadata, reading
 from backfill_assets_tests.benchmarks.measured import Measured
 
 BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
@@ -14,6 +14,7 @@ BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
     memory.measure,
     detection.measure,
     canonical.measure,
+    metadata.measure,
 )
 
 

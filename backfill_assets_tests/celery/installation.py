@@ -81,23 +81,21 @@ class Installation:
         assert found is not None
         return found.status
 
-    def succeeded(self, run: DagsterRun, *, timeout: float = PATIENCE) -> None:
-        """Wait until the run has succeeded."""
-        until("a run to succeed", lambda: self.status(run) is DagsterRunStatus.SUCCESS, timeout=timeout)
-
     def health(self, run: DagsterRun) -> CheckRunHealthResult:
         """What the launcher says of a run, asked anew."""
         return self.launcher.check_run_worker_health(run)
 
     def diary(self, run: DagsterRun) -> list[str]:
         """What the run's job has written."""
-        [file] = (Path(op["config"]["file"]) for op in dict[str, Any](run.run_config)["ops"].values())
+        ops: Any = run.run_config["ops"]
+        [op] = ops.values()
+        file = Path(op["config"]["file"])
         return file.read_text().splitlines() if file.exists() else []
 
     def errors(self, run: DagsterRun) -> str:
         """All that the run's events say of what went wrong."""
         events = [entry.dagster_event for entry in self.instance.all_logs(run.run_id) if entry.dagster_event]
-        return "\n".join(str(event.event_specific_data) for event in events if event.is_failure or event.is_job_event)
+        return "\n".join(str(event.event_specific_data) for event in events)
 
     def processes(self, run: DagsterRun) -> list[int]:
         """The processes that said of themselves that they work for the run."""

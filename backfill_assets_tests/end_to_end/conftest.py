@@ -30,10 +30,8 @@ RUNS_AT_ONCE = 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One stack at a time: two cores carry no second one. First whoever starts one of his own, then those who share."""
+    """First whoever starts a stack of his own, then those who share one: never two at a time."""
     here = [item for item in items if item.path.is_relative_to(HERE)]
-    for item in here:
-        item.add_marker(pytest.mark.xdist_group("stack"))
     own_first = sorted(here, key=lambda item: not _starts_its_own(item))
     items[:] = [item for item in items if item not in here] + own_first
 

@@ -9,7 +9,7 @@ import pytest
 from backfill_assets.core.certificates import Certificate
 from backfill_assets.core.handoff import Handoff, watermark
 from backfill_assets.core.windows import BEGINNING
-from backfill_assets.tenant_history.checks import SHOWN_TENANTS, completeness_check
+from backfill_assets.tenant_history.checks import SHOWN_TENANTS, STALE, completeness_check
 from backfill_assets.tenant_history.completeness import (
     covered_from,
     expected_windows,
@@ -231,6 +231,7 @@ def arrange(world: World, *tenants: str, first: int = 2, last: int = 3, held: li
         world.handoffs.plan(tenant, DESK.name, TICKETS.name, start=week(first).start)
         world.handoffs.begin(tenant, DESK.name, TICKETS.name, in_week(last))
     world.certificates.put(held)
+    world.now = in_week(last) + timedelta(hours=1)
 
 
 def test_the_check_passes_where_nothing_was_asked_for(world: World) -> None:
@@ -261,7 +262,7 @@ def test_the_check_warns_of_what_is_not_read_or_rejected_and_fails_for_what_is_s
     result = check(world)
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
     counts = {name: value.value for name, value in result.metadata.items()}
-    assert counts == {"tenants": 1, "windows_missing": 0, "rows_missing": 3, "rows_rejected": 2}
+    assert counts == {"tenants": 1, "windows_missing": 0, "rows_missing": 3, "rows_rejected": 2, "tenants_stale": 0}
 
 
 def test_the_check_names_ten_tenants_and_counts_the_others(world: World) -> None:
@@ -270,4 +271,18 @@ def test_the_check_names_ten_tenants_and_counts_the_others(world: World) -> None
     parts = (check(world).description or "").split("; ")
     assert len(parts) == SHOWN_TENANTS + 1
     assert parts[0].startswith("tenant00 has not been read in ")
-    assert parts[-1] == "and 2 tenants more"
+    assert parts[-1] == "and 2 more"
+
+
+def test_the_check_warns_of_a_tenant_whose_sync_has_not_got_through_for_a_week(world: World) -> None:
+    world.add("acme")
+    world.add("off", enabled=False)
+    held = [certificate(number, tenant) for tenant in ("acme", "off", "gone") for number in (2, 3)]
+    arrange(world, "acme", "off", "gone", held=held)
+    world.now = in_week(3) + STALE
+    assert check(world).passed
+    world.now += timedelta(seconds=1)
+    result = check(world)
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == f"acme has not been read since {in_week(3):%Y-%m-%d}"
+    assert result.metadata["tenants_stale"].value == 1

@@ -24,6 +24,7 @@ from backfill_assets.adapters.state.connecting import (
     told_as_configuration,
 )
 from backfill_assets.adapters.state.dead_letters import SqlDeadLetters
+from backfill_assets.adapters.state.fields import SqlFields
 from backfill_assets.adapters.state.handoffs import SqlHandoffs
 from backfill_assets.adapters.state.locks import Locks
 from backfill_assets.adapters.state.pacing import SqlPaces
@@ -45,6 +46,7 @@ class StateDatabase:
         self.switches = SqlSwitches(engine)
         self.certificates = SqlCertificates(engine)
         self.handoffs = SqlHandoffs(engine)
+        self.fields = SqlFields(engine)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 SCHEMA = "backfill"
 """PostgreSQL schema of all our tables; SQLite has none and leaves it out."""
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The revision this code works with: the newest one in `migrations`."""
 
 VERSION_TABLE = "alembic_version"
@@ -163,4 +163,19 @@ HANDOFFS = Table(
     _text("table_name", primary_key=True),
     Column("history_from", UtcDateTime, nullable=False),
     Column("first_request_at", UtcDateTime),
+)
+
+PROCESS_MODELS = Table(
+    "process_models",
+    METADATA,
+    _text("model", primary_key=True),
+    Column("was_read", Boolean, nullable=False),
+)
+
+METADATA_FIELDS = Table(
+    "metadata_fields",
+    METADATA,
+    _text("model", primary_key=True),
+    _text("field_key", primary_key=True),
+    _text("path"),
 )

@@ -14,9 +14,9 @@ from dagster import AssetExecutionContext
 from backfill_assets.core.keys import decode_key
 from backfill_assets.core.source import ServiceSpec
 from backfill_assets.errors import BackfillError, PermanentError, TransientError
+from backfill_assets.failing import failure_sentence
 from backfill_assets.following import materialised_before
 from backfill_assets.resources import Wiring
-from backfill_assets.tenant_history.assets import failure_sentence
 from backfill_assets.tenant_history.backfill import CHUNK_TRIES, Sleep
 from backfill_assets.tenant_history.canonical.building import Built, CanonicalBuild
 from backfill_assets.tenant_history.canonical.mapping import CanonicalTable, canonical_tables

@@ -32,3 +32,16 @@ def state(state_url: str) -> Iterator[StateDatabase]:
     """An open state database."""
     with StateDatabase.open(state_url) as database:
         yield database
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def state_or_none(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateDatabase | None]:
+    """An open state database of each kind, and none for the in-memory twins."""
+    if request.param == "memory":
+        yield None
+        return
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'state.db'}" if is_sqlite else str(request.getfixturevalue("database_url"))
+    initialise(url)
+    with StateDatabase.open(url) as database:
+        yield database

@@ -1,14 +1,11 @@
 """One contract for certificates and hand-offs, held by the in-memory twins, by SQLite and by PostgreSQL."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from backfill_assets.adapters.state.database import StateDatabase
-from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.core.certificates import Certificate, CertificateLedger, MemoryCertificates
 from backfill_assets.core.handoff import Handoff, HandoffLedger, MemoryHandoffs
 
@@ -35,26 +32,14 @@ CERTIFICATE = Certificate(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateDatabase | None]:
-    if request.param == "memory":
-        yield None
-        return
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'state.db'}" if is_sqlite else str(request.getfixturevalue("database_url"))
-    initialise(url)
-    with StateDatabase.open(url) as database:
-        yield database
+@pytest.fixture
+def certificates(state_or_none: StateDatabase | None) -> CertificateLedger:
+    return state_or_none.certificates if state_or_none else MemoryCertificates()
 
 
 @pytest.fixture
-def certificates(state: StateDatabase | None) -> CertificateLedger:
-    return state.certificates if state else MemoryCertificates()
-
-
-@pytest.fixture
-def handoffs(state: StateDatabase | None) -> HandoffLedger:
-    return state.handoffs if state else MemoryHandoffs()
+def handoffs(state_or_none: StateDatabase | None) -> HandoffLedger:
+    return state_or_none.handoffs if state_or_none else MemoryHandoffs()
 
 
 def test_gives_back_the_certificate_of_a_window_at_its_newest(certificates: CertificateLedger) -> None:

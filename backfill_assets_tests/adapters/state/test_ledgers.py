@@ -1,18 +1,16 @@
 """One contract for each ledger, held by its in-memory twin, by SQLite and by PostgreSQL."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, make_url, select
 
 from backfill_assets.adapters.state.connecting import engine_for
 from backfill_assets.adapters.state.database import StateDatabase
-from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.adapters.state.tables import DEAD_LETTERS
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger, MemoryDeadLetters
 from backfill_assets.core.switches import MemorySwitches, SwitchLedger
@@ -32,18 +30,6 @@ LETTER = DeadLetter(
     run_id="run-1",
     seen_at=NOON,
 )
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def state_or_none(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateDatabase | None]:
-    if request.param == "memory":
-        yield None
-        return
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'state.db'}" if is_sqlite else str(request.getfixturevalue("database_url"))
-    initialise(url)
-    with StateDatabase.open(url) as database:
-        yield database
 
 
 @pytest.fixture
