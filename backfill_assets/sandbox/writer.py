@@ -37,6 +37,8 @@ FIELDS = {
 }
 """A text of each table that a person may write anything into."""
 
+STOP_SECONDS = 5.0
+
 Target = tuple[str, str, str, Any]
 """Service, tenant, table and id of a record."""
 
@@ -58,6 +60,7 @@ class Writer:
     _stopping: Event = field(default_factory=Event, init=False)
     _one_change: Any = field(default_factory=Lock, init=False)
     _thread: Thread | None = field(default=None, init=False)
+    _is_paused: bool = field(default=False, init=False)
 
     def replay(self) -> None:
         """Make the changes of earlier starts again."""
@@ -82,19 +85,25 @@ class Writer:
     def pause(self) -> None:
         """Return when no change is under way; none begins until `go_on`."""
         self._one_change.acquire()
+        self._is_paused = True
 
     def go_on(self) -> None:
         """Change records again."""
+        self._is_paused = False
         self._one_change.release()
 
     def stop(self) -> None:
-        """Change nothing any more; a change under way is finished in the background."""
+        """Change nothing any more; returns when no change is under way, or after some seconds."""
         self._stopping.set()
+        if self._thread is not None and not self._is_paused:
+            self._thread.join(STOP_SECONDS)
 
     def _write(self) -> None:
         with self._client() as client:
             while self._targets and not self._stopping.wait(self.seconds):
                 with self._one_change:
+                    if self._stopping.is_set():
+                        return
                     try:
                         self._change(client, self.random.choice(self._targets))
                     except httpx.HTTPError:

@@ -78,6 +78,15 @@ def test_nothing_changes_during_a_pause_and_something_does_after_it(writer: Writ
     wait_for_changes(writer, written + 1)
 
 
+def test_nothing_changes_after_a_stop(writer: Writer, sandbox: httpx.Client) -> None:
+    writer.start(ACCOUNTS, since=LATELY)
+    wait_for_changes(writer, 3)
+    writer.stop()
+    before, written = versions(sandbox), len(journal(writer))
+    time.sleep(0.2)
+    assert (versions(sandbox), len(journal(writer))) == (before, written)
+
+
 def test_a_second_start_finds_the_changes_of_the_first(
     writer: Writer, server: SandboxServer, sandbox: httpx.Client, tmp_path: Path
 ) -> None:
