@@ -30,7 +30,12 @@ from dagster._core.execution.backfill import (
     BulkActionStatus,
     PartitionBackfill,
 )
-from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG, RUN_FAILURE_REASON_TAG
+from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
+    PARENT_BACKFILL_ID_TAG,
+    ROOT_BACKFILL_ID_TAG,
+    RUN_FAILURE_REASON_TAG,
+)
 
 from backfill_assets.errors import UsageError
 
@@ -109,6 +114,14 @@ def began(instance: DagsterInstance, run: DagsterRun) -> datetime:
     record = instance.get_run_record_by_id(run.run_id)
     started = record.start_time if record else None
     return datetime.now(UTC) if started is None else datetime.fromtimestamp(started, UTC)
+
+
+def first_asked_for(instance: DagsterInstance, run: DagsterRun) -> datetime:
+    """As `began`, but a backfill that goes on with another one's rest began with that one."""
+    backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG]) if BACKFILL_ID_TAG in run.tags else None
+    root_id = backfill.tags.get(ROOT_BACKFILL_ID_TAG) if backfill else None
+    root = instance.get_backfill(root_id) if root_id else None
+    return began(instance, run) if root is None else launched_at(root)
 
 
 def is_daemon_alive(instance: DagsterInstance) -> bool:

@@ -11,7 +11,15 @@ from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG, RUN_FAILURE_REASON_TAG
 
 from backfill_assets.errors import UsageError
-from backfill_assets.following import all_runs_succeeded, find, has_succeeded, settle
+from backfill_assets.following import (
+    all_runs_succeeded,
+    began,
+    find,
+    first_asked_for,
+    has_succeeded,
+    launched_at,
+    settle,
+)
 from backfill_assets.launching import DOMAIN_TAG, RECENT_SECONDS, RETRY_SECONDS, recover, resume
 from backfill_assets_tests.test_launching import GRAPH, ONE, TWO, end, materialise, no_lock, start, targets
 
@@ -143,3 +151,21 @@ def test_runs_that_succeed_without_a_partition_are_told_from_runs_that_fail(inst
     assert all_runs_succeeded(instance, "it")
     instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.FAILURE)
     assert not all_runs_succeeded(instance, "it")
+
+
+def test_what_goes_on_with_the_rest_of_a_backfill_was_first_asked_for_with_that_one(
+    instance: dg.DagsterInstance,
+) -> None:
+    first = ended(instance)
+    again = resume(instance, GRAPH, first, lock=no_lock).backfill_id
+    end(instance, again, status="COMPLETED_FAILED")
+    once_more = resume(instance, GRAPH, again, lock=no_lock).backfill_id
+    job = dg.JobDefinition(graph_def=dg.GraphDefinition(name="job"))
+    moments = []
+    for backfill_id in (first, again, once_more):
+        run = instance.create_run_for_job(job, tags={BACKFILL_ID_TAG: backfill_id})
+        assert began(instance, run) == launched_at(find(instance, backfill_id))
+        moments.append(first_asked_for(instance, run))
+    assert moments == [launched_at(find(instance, first))] * 3
+    alone = instance.create_run_for_job(job)
+    assert first_asked_for(instance, alone) >= moments[0]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
 
@@ -41,6 +42,24 @@ class DeadLetter:
     def id(self) -> str:
         """Twelve hex digits by which a person names the letter."""
         return digest(self.identity)[:12]
+
+
+class Fate(StrEnum):
+    """What became of a letter that was tried again; superseded: a newer version was stored."""
+
+    STORED = "stored"
+    SUPERSEDED = "superseded"
+    GONE = "gone"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A letter and what became of it."""
+
+    letter: DeadLetter
+    fate: Fate
+    reason: str
 
 
 def digest(identity: tuple[str, ...]) -> str:

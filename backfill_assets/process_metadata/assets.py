@@ -16,7 +16,7 @@ from backfill_assets.core.metadata import MetadataField
 from backfill_assets.core.windows import Window
 from backfill_assets.errors import BackfillError
 from backfill_assets.failing import failure_sentence
-from backfill_assets.following import began, materialised_before
+from backfill_assets.following import first_asked_for, materialised_before
 from backfill_assets.process_metadata.backfill import MetadataBackfill, MonthDone, MonthFailed, Outcome
 from backfill_assets.process_metadata.batches import Counts
 from backfill_assets.process_metadata.checks import CHECK, completeness_check
@@ -70,7 +70,7 @@ def metadata_asset(start: date) -> dg.AssetsDefinition:
             run_id=context.run.run_id,
             wiring=wiring,
             log=context.log.info,
-            overwrite_before=began(context.instance, context.run) if config.overwrite else None,
+            overwrite_before=first_asked_for(context.instance, context.run) if config.overwrite else None,
             most_instances=config.most_instances,
         )
         failed: list[tuple[str, str]] = []

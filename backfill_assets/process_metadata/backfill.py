@@ -16,14 +16,14 @@ from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
-from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
+from backfill_assets.core.dead_letters import Answered, DeadLetter, DeadLetterLedger
 from backfill_assets.core.instances import InstanceDatabase, Part, Span, Standing
 from backfill_assets.core.metadata import MetadataField
 from backfill_assets.core.retries import Random, RetryPolicy
 from backfill_assets.core.windows import Clock, Window, utc_now
 from backfill_assets.errors import BackfillError, PermanentError, TransientError, UsageError
 from backfill_assets.process_metadata.batches import BatchDone, Batches, Counts
-from backfill_assets.process_metadata.letters import Answered, LetterRetry, Letters
+from backfill_assets.process_metadata.letters import LetterRetry, Letters
 from backfill_assets.process_metadata.telling import Log, Telling
 
 TRIES = RetryPolicy(tries=4, base=1.0, cap=30.0)

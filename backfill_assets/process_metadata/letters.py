@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
-from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
+from backfill_assets.core.dead_letters import Answered, DeadLetter, DeadLetterLedger, Fate
 from backfill_assets.core.instances import InstanceDatabase, Part
 from backfill_assets.core.keys import encode_key
 from backfill_assets.core.metadata import MetadataField
@@ -18,23 +17,6 @@ from backfill_assets.process_metadata.batches import BatchDone, Batches, Refused
 
 DOMAIN = "process_metadata"
 TENANT = ""
-
-
-class Fate(StrEnum):
-    """What became of a letter."""
-
-    STORED = "stored"
-    GONE = "gone"
-    KEPT = "kept"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """A letter and what became of it."""
-
-    letter: DeadLetter
-    fate: Fate
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

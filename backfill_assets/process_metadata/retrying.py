@@ -11,12 +11,12 @@ from functools import partial
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterInstance
 
-from backfill_assets.core.dead_letters import DeadLetter
+from backfill_assets.core.dead_letters import Answered, DeadLetter
 from backfill_assets.core.metadata import MetadataField
 from backfill_assets.errors import BackfillError
 from backfill_assets.process_metadata.assets import metadata, metadata_backfill
 from backfill_assets.process_metadata.backfill import MetadataBackfill, MonthDone
-from backfill_assets.process_metadata.letters import DOMAIN, TENANT, Answered
+from backfill_assets.process_metadata.letters import DOMAIN, TENANT
 from backfill_assets.process_metadata.partitions import KEY, calendar_of
 from backfill_assets.resources import Wiring
 

@@ -7,9 +7,8 @@ line; what Dagster is told of a window belongs to `assets.py`.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
-from backfill_assets.core.dead_letters import DeadLetter
+from backfill_assets.core.dead_letters import Answered, DeadLetter, Fate
 from backfill_assets.core.keys import encode_key
 from backfill_assets.core.source import RecordId
 from backfill_assets.core.windows import Calendar, Window
@@ -18,24 +17,6 @@ from backfill_assets.tenant_history.backfill import TableBackfill
 from backfill_assets.tenant_history.committing import DOMAIN
 from backfill_assets.tenant_history.reading import is_past, unreadable_reason
 from backfill_assets.tenant_history.single_records import SingleRecords, Stored
-
-
-class Fate(StrEnum):
-    """What became of a letter."""
-
-    STORED = "stored"
-    SUPERSEDED = "superseded"
-    GONE = "gone"
-    KEPT = "kept"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """A letter and what became of it: stored, stored in a newer version, gone from the source, or kept."""
-
-    letter: DeadLetter
-    fate: Fate
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from typing import Any
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterInstance
 
-from backfill_assets.core.dead_letters import DeadLetter
+from backfill_assets.core.dead_letters import Answered, DeadLetter
 from backfill_assets.errors import BackfillError, UsageError
 from backfill_assets.resources import Wiring
 from backfill_assets.tenant_history.assets import table_backfill
-from backfill_assets.tenant_history.letters import Answered, LetterRetry, Touched
+from backfill_assets.tenant_history.letters import LetterRetry, Touched
 from backfill_assets.tenant_history.partitions import asset_key, partition_key
 from backfill_assets.tenant_history.plan import calendar_of
 

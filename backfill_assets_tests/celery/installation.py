@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 from uuid import uuid4
 
 import psutil
@@ -27,21 +26,11 @@ from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.celery_run_launcher import WorkerRunLauncher
 from backfill_assets.sandbox.redis import EmbeddedRedis
 from backfill_assets_tests.celery import jobs
+from backfill_assets_tests.end_to_end.running import PATIENCE, until
 
-Found = TypeVar("Found")
-PATIENCE = 120.0
 ROOT = Path(__file__).parents[2]
 OPS = {"slow": "commit_again_and_again", "quick": "tell_the_process"}
 LAUNCHER = {"module": "backfill_assets.celery_run_launcher", "class": "WorkerRunLauncher"}
-
-
-def until(what: str, condition: Callable[[], Found | None], *, timeout: float = PATIENCE) -> Found:
-    """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {timeout:.0f} s in vain for {what}"
-        time.sleep(0.05)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import WorkerStatus
 from redis import Redis
 
-from backfill_assets_tests.celery.installation import Installation, Worker, installed, until
+from backfill_assets_tests.celery.installation import Installation, Worker, installed
+from backfill_assets_tests.end_to_end.running import until
 
 STOPPED_SECONDS = 20.0
 NOTICED_SECONDS = 30.0

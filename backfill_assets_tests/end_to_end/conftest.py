@@ -6,7 +6,7 @@ sensor fills in; each test asks for an older range of its own, so that tests do 
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _starts_its_own(item: pytest.Item) -> bool:
     return item.get_closest_marker("own_stack") is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_one_worker(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fails where the tests of this folder have been spread over workers: they would disturb each other."""
+    if (worker := os.environ.get("PYTEST_XDIST_WORKER")) is not None:  # noqa: TID251 - pytest's own
+        claim = tmp_path_factory.getbasetemp().parent / "end_to_end"
+        with suppress(FileExistsError), claim.open("x") as mine:
+            mine.write(worker)
+        assert claim.read_text() == worker, "two workers have end-to-end tests"
 
 
 @pytest.fixture(scope="package")

@@ -9,11 +9,11 @@ from typing import Self
 import pytest
 
 from backfill_assets.adapters.spiffworkflow.memory import MemoryInstances
+from backfill_assets.core.dead_letters import Fate
 from backfill_assets.core.instances import Part, Span, Texts
 from backfill_assets.core.metadata import MetadataField
 from backfill_assets.errors import BackfillError, PermanentError, RejectedRecord, TransientError, UsageError
 from backfill_assets.process_metadata.backfill import MonthFailed
-from backfill_assets.process_metadata.letters import Fate
 from backfill_assets_tests.process_metadata.filling import NOW, Filling, in_month, months, total
 from backfill_assets_tests.process_metadata.installations import CUSTOMER, DANGLING, MODEL, TOTAL, Shop, orders
 

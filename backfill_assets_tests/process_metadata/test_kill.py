@@ -1,14 +1,12 @@
 """A backfill that is killed at any step and run again leaves exactly the rows that it owes."""
 
-import signal
-import subprocess
-import sys
 from datetime import timedelta
 from random import Random
 
 import pytest
 
 from backfill_assets.sandbox.spiffworkflow.truth import expected
+from backfill_assets_tests.killing import run_and_kill
 from backfill_assets_tests.process_metadata.filling import NOW, Filling
 from backfill_assets_tests.process_metadata.killable import FIELDS, INSTALLATION, MONTHS
 from backfill_assets_tests.process_metadata.products import InSql
@@ -18,24 +16,6 @@ pytestmark = pytest.mark.timeout(60)
 SEEDS = 20
 STEPS = 76
 """A little fewer than the steps of a whole backfill, so that every kill falls into one."""
-
-
-def run_and_kill(url: str, *, at: int) -> list[str]:
-    """Run the backfill in a process of its own and kill it at this step; return the steps up to there."""
-    program = [sys.executable, "-m", "backfill_assets_tests.process_metadata.killable", url]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        steps = [process.stdout.readline()]
-        while len(steps) < at:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            steps.append(process.stdout.readline())
-        process.kill()
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
-    assert all(steps), "the backfill ended before it could be killed"
-    return steps
 
 
 def owed() -> dict[tuple[int, str], str]:
@@ -49,7 +29,7 @@ def owed() -> dict[tuple[int, str], str]:
 
 def kill_and_run_again(product: InSql, *, at: int) -> None:
     product.load(INSTALLATION)
-    run_and_kill(product.url, at=at)
+    run_and_kill("process_metadata.killable", product.url, at=at)
     half = product.rows()
     with product.open() as database:
         filling = Filling(database=database, now=NOW + timedelta(days=1))

@@ -1,8 +1,5 @@
 """A backfill that is killed at any step and run again leaves exactly what its source holds."""
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from random import Random
 
@@ -15,6 +12,7 @@ from backfill_assets.adapters.state.database import StateDatabase
 from backfill_assets.adapters.state.schema import initialise
 from backfill_assets.tenant_history.backfill import WindowDone
 from backfill_assets.tenant_history.reading import raw_table
+from backfill_assets_tests.killing import run_and_kill
 from backfill_assets_tests.tenant_history import killable_story
 from backfill_assets_tests.tenant_history.killable import BAD_IDS, WINDOWS, account, fill
 from backfill_assets_tests.tenant_history.worlds import TICKETS, versions_of
@@ -24,24 +22,6 @@ pytestmark = pytest.mark.timeout(60)
 SEEDS = range(30)
 STEPS = 85
 """A little fewer than the steps of a whole backfill, so that every kill falls into one."""
-
-
-def run_and_kill(url: str, root: Path, *, at: int, story: str = "killable") -> list[str]:
-    """Run a story in a process of its own and kill it at this step; return the steps up to there."""
-    program = [sys.executable, "-m", f"backfill_assets_tests.tenant_history.{story}", url, str(root)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        steps = [process.stdout.readline()]
-        while len(steps) < at:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            steps.append(process.stdout.readline())
-        process.kill()
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
-    assert all(steps), "the backfill ended before it could be killed"
-    return steps
 
 
 def assert_all_is_there(url: str, root: Path) -> None:
@@ -67,7 +47,7 @@ def test_no_step_at_which_a_backfill_is_killed_makes_a_difference(at: int, tmp_p
 def kill_and_run_again(folder: Path, *, at: int) -> None:
     url, root = f"sqlite:///{folder / 'state.db'}", folder / "lake"
     initialise(url)
-    run_and_kill(url, root, at=at)
+    run_and_kill("tenant_history.killable", url, str(root), at=at)
 
     outcomes = fill(url, root, step=lambda done: None)
     assert [outcome.window for outcome in outcomes if isinstance(outcome, WindowDone)] == WINDOWS
@@ -100,7 +80,8 @@ def test_history_sync_and_canonical_table_killed_and_run_again_leave_the_same_by
 ) -> None:
     url, root = f"sqlite:///{tmp_path / 'state.db'}", tmp_path / "lake"
     initialise(url)
-    run_and_kill(url, root, at=seed * STORY_STEPS // STORY_SEEDS + Random(seed).randint(1, 2), story="killable_story")
+    at = seed * STORY_STEPS // STORY_SEEDS + Random(seed).randint(1, 2)
+    run_and_kill("tenant_history.killable_story", url, str(root), at=at)
     killable_story.tell(url, root)
     assert left_in(root) == untold
     with StateDatabase.open(url) as state:

@@ -7,11 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from backfill_assets.core.dead_letters import DeadLetter
+from backfill_assets.core.dead_letters import DeadLetter, Fate
 from backfill_assets.errors import CredentialRefused, TransientError
 from backfill_assets.tenant_history.assets import materialisation
 from backfill_assets.tenant_history.backfill import WindowDone
-from backfill_assets.tenant_history.letters import Fate
 from backfill_assets.tenant_history.partitions import asset_key, tenant_set, tenant_windows
 from backfill_assets.tenant_history.retrying import TableRetried, retry_letters
 from backfill_assets_tests.tenant_history.worlds import (
