@@ -5,8 +5,10 @@ What a command does belongs to the module of its subject.
 
 import json
 import logging
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +84,23 @@ class BackfillCommand(click.Command):
                 raise
             click.echo(f"Error: {_unexpected(error)}", err=True)
             ctx.exit(FAILED)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Let Ctrl-C end the program at once while code is being loaded, when there is nothing to stop yet.
+
+    Else it is an exception, and Python drops one that is raised in certain places of an import: Ctrl-C would be lost.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_heard = before is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if is_heard:
+            signal.signal(signal.SIGINT, before)
 
 
 def _set_up_logging(verbose: bool) -> None:

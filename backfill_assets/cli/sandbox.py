@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from backfill_assets.cli.command import PORT, BackfillCommand, Output
+from backfill_assets.cli.command import PORT, BackfillCommand, Output, loading
 from backfill_assets.errors import UsageError
 
 
@@ -41,9 +41,10 @@ def demo(
     ctx: click.Context, /, *, home: Path, port: int, once: bool, remove: bool, service: tuple[str, ...], **size: Any
 ) -> None:
     """Run everything on this machine: databases, stand-in services, Dagster, and the backfill of what is new."""
-    from backfill_assets.sandbox.accounts import ACCOUNTS
-    from backfill_assets.sandbox.demo import Demo
-    from backfill_assets.sandbox.stack import Stack
+    with loading():
+        from backfill_assets.sandbox.accounts import ACCOUNTS
+        from backfill_assets.sandbox.demo import Demo
+        from backfill_assets.sandbox.stack import Stack
 
     if remove:
         Stack(home=home.absolute(), port=port).remove()

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,10 @@ class Interrupts:
             yield
         finally:
             self._shields -= 1
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Stopped` when a signal was heard: Python drops an exception that comes in a destructor."""
         if self._is_pending and not self._shields:
             raise Stopped
 
@@ -75,8 +79,7 @@ class Interrupts:
     def _hear(self, _number: int, _frame: Any) -> None:
         self.deafen()
         self._is_pending = True
-        if not self._shields:
-            raise Stopped
+        self.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +92,10 @@ class Demo:
     lookback_days: int | None
     services: tuple[str, ...] = tuple(ACCOUNTS)
     output: Output
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     def run(self, *, once: bool) -> int:
         """Run until everything is verified (`once`) or until Ctrl-C; return the exit code."""
-        interrupts = Interrupts()
         stack = Stack(
             home=self.home,
             port=self.port,
@@ -100,14 +103,14 @@ class Demo:
             lookback_days=self.lookback_days,
             services=self.services,
             say=self.output.remark,
-            shield=interrupts.shield,
+            shield=self.interrupts.shield,
         )
-        interrupts.listen()
+        self.interrupts.listen()
         try:
             try:
                 self._run(stack, once=once)
             finally:
-                interrupts.deafen()
+                self.interrupts.deafen()
         except Stopped:
             return 1 if once else 0
         finally:
@@ -129,7 +132,7 @@ class Demo:
                 self.output.remark(f"Error: {error}")
             self.output.remark(f"the Dagster UI is at {stack.url}; Ctrl-C stops everything")
             while not once:
-                stack.supervisor.revive()
+                self._look_after(stack)
                 time.sleep(1)
 
     def _watch(self, stack: Stack, instance: DagsterInstance) -> None:
@@ -141,7 +144,7 @@ class Demo:
             deadline = time.monotonic() + DETECTION_SECONDS
             while newest.keys() < wanted or not all(map(_is_over, newest.values())):
                 time.sleep(1)
-                stack.supervisor.revive()
+                self._look_after(stack)
                 newest = _newest_of_each_account(instance)
                 for backfill in newest.values():
                     self._show(instance, backfill, progress, tasks)
@@ -156,6 +159,10 @@ class Demo:
                 f"backfill {', '.join(failed)} did not succeed; `make demo` without ONCE keeps the UI open: see there "
                 "why, and re-execute it from failure"
             )
+
+    def _look_after(self, stack: Stack) -> None:
+        self.interrupts.check()
+        stack.supervisor.revive()
 
     def _show(
         self, instance: DagsterInstance, backfill: Backfill, progress: Progress, tasks: dict[str, TaskID]
@@ -185,7 +192,7 @@ class Demo:
         launched: list[str] = []
         deadline = time.monotonic() + SYNC_SECONDS
         while left or not all(following.has_ended(following.find(instance, key)) for key in launched):
-            stack.supervisor.revive()
+            self._look_after(stack)
             # A tenant whose last sync is still under way is synced when that has ended.
             for service in sorted({service for _, service in left}):
                 with open_wiring(load_settings()) as wiring:

@@ -5,7 +5,7 @@ sensor fills in; each test asks for an older range of its own, so that tests do 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @contextmanager
 def started(
-    home: Path, service: Mapping[str, Any], *, runs_at_once: int | None = None, celery: bool = False
+    home: Path,
+    service: Mapping[str, Any],
+    *,
+    runs_at_once: int | None = None,
+    celery: bool = False,
+    tenants: Collection[str] = TENANTS,
 ) -> Iterator[Running]:
     """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left."""
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
@@ -68,7 +73,7 @@ def started(
     )
     try:
         environment = {**around, **stack.prepare()}
-        _connect(home / "tenants.yaml")
+        _connect(home / "tenants.yaml", tenants)
         if runs_at_once is not None:
             _let_fewer_run_at_once(home / "dagster" / "dagster.yaml", runs_at_once)
         (home / "services.yaml").write_text(yaml.safe_dump({"services": {"connectwise": dict(service)}}))
@@ -84,12 +89,13 @@ def started(
     assert not list(_processes_of(home))
 
 
-def _connect(tenants: Path) -> None:
-    """Give every tenant a short history."""
-    written = yaml.safe_load(tenants.read_text())
-    for tenant in TENANTS:
+def _connect(file: Path, tenants: Collection[str]) -> None:
+    """Let only these tenants be there, and give each a short history."""
+    written = yaml.safe_load(file.read_text())
+    written["tenants"] = {tenant: written["tenants"][tenant] for tenant in tenants}
+    for tenant in tenants:
         written["tenants"][tenant]["services"]["connectwise"]["lookback_days"] = NEW_DAYS
-    tenants.write_text(yaml.safe_dump(written))
+    file.write_text(yaml.safe_dump(written))
 
 
 def _let_fewer_run_at_once(instance: Path, limit_of_all: int) -> None:

@@ -10,7 +10,7 @@ from dagster import DagsterRunStatus
 
 from backfill_assets import following, launching
 from backfill_assets.core.windows import utc_now
-from backfill_assets_tests.end_to_end.conftest import NEW_DAYS, SERVICE, started
+from backfill_assets_tests.end_to_end.conftest import NEW_DAYS, RUNS_AT_ONCE, SERVICE, started
 from backfill_assets_tests.end_to_end.running import Running, until
 
 pytestmark = [pytest.mark.own_stack, pytest.mark.timeout(400)]
@@ -23,7 +23,8 @@ SUCCESS, FAILURE = "COMPLETED_SUCCESS", "COMPLETED_FAILED"
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A stack of its own, since sync reads what every test would find changed."""
-    with started(tmp_path_factory.mktemp("sync"), EACH_MINUTE) as running:
+    home = tmp_path_factory.mktemp("sync")
+    with started(home, EACH_MINUTE, runs_at_once=RUNS_AT_ONCE, tenants=("acme", "globex")) as running:
         yield running
 
 
