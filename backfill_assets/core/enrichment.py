@@ -157,23 +157,28 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """The right to one call that costs no more than `at_most`; spent in full unless it is settled."""
+    """The right to one call that costs no more than `at_most`; spent in full unless it is settled.
+
+    Of the tokens a minute it has taken those that were `expected`.
+    """
 
     at_most: Spent
+    expected_tokens: int
 
 
 class Budget(Protocol):
     """What all processes may spend; reserve before a call, settle after it."""
 
-    async def reserve(self, at_most: Spent) -> Reservation:
-        """Wait for a turn, and take what the call may cost; raises `BudgetExhausted` where that is not left.
+    async def reserve(self, at_most: Spent, *, expected_tokens: int | None = None) -> Reservation:
+        """Take what the call may cost, and wait until its tokens are due; `BudgetExhausted` where that is not left.
 
-        Whoever dies with a reservation has spent it.
+        Money is counted by `at_most`, so that the cap holds whatever comes; tokens a minute by what is expected, since
+        all that may come would leave most of the allowance unused. Whoever dies with a reservation has spent it.
         """
         ...
 
-    def settle(self, reservation: Reservation, actual: Spent) -> None:
-        """Give back what the call did not cost; not to be called where nobody knows what it cost."""
+    def settle(self, reservation: Reservation, actual: Spent | None) -> None:
+        """Give back what the call did not cost; None is for a call of which nobody knows: it cost the most."""
         ...
 
     async def spent(self) -> Spent:
@@ -197,16 +202,20 @@ class MemoryBudget:
     limits: Limits = field(default_factory=Limits)
     _spent: Spent = NOTHING
 
-    async def reserve(self, at_most: Spent) -> Reservation:
+    async def reserve(self, at_most: Spent, *, expected_tokens: int | None = None) -> Reservation:
         """See `Budget.reserve`."""
         cap = self.limits.dollars
         if cap is not None and self._spent.dollars + at_most.dollars > cap:
             raise exhausted(self._spent.dollars, at_most.dollars, cap)
         self._spent += at_most
-        return Reservation(at_most=at_most)
+        return Reservation(
+            at_most=at_most, expected_tokens=at_most.tokens if expected_tokens is None else expected_tokens
+        )
 
-    def settle(self, reservation: Reservation, actual: Spent) -> None:
+    def settle(self, reservation: Reservation, actual: Spent | None) -> None:
         """See `Budget.settle`."""
+        if actual is None:
+            return
         over = reservation.at_most
         self._spent += Spent(
             requests=actual.requests - over.requests,
