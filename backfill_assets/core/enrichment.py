@@ -119,7 +119,7 @@ class Embeddings:
 
 
 class Embedder(Protocol):
-    """Turns scrubbed texts into vectors of unit length; several calls may be under way at once."""
+    """Turns scrubbed texts into vectors; several calls may be under way at once."""
 
     @property
     def method(self) -> str:
@@ -142,7 +142,10 @@ class Embedder(Protocol):
         ...
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """The vectors of these texts; raises as `InsightExtractor.extract` does, for all of them together."""
+        """The vectors of these texts; raises as `InsightExtractor.extract` does, `RejectedRecord` for all together.
+
+        A single text tells which one it was.
+        """
         ...
 
 

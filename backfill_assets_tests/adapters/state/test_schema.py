@@ -60,7 +60,7 @@ def test_a_migrated_database_is_what_the_code_declares(state_url: str) -> None:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, declared) == []
         schema = None if state_url.startswith("sqlite") else SCHEMA
-        ours = {"certificates", "dead_letters", "handoffs", "metadata_fields", "paces", "process_models"}
+        ours = {"budgets", "certificates", "dead_letters", "handoffs", "metadata_fields", "paces", "process_models"}
         tables = {*ours, "service_switches", "alembic_version"}
         assert set(inspect(connection).get_table_names(schema=schema)) == tables
     engine.dispose()
