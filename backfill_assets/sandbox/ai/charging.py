@@ -22,6 +22,10 @@ class Charges:
         self._received = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server; too much for memory
         self.clear()
 
+    def close(self) -> None:
+        """Give the file back."""
+        self._received.close()
+
     def clear(self) -> None:
         """Begin anew."""
         self._texts: dict[str, Counter[str]] = {"chat": Counter(), "embeddings": Counter()}

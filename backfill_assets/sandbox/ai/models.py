@@ -24,7 +24,7 @@ def insight(text: str) -> dict[str, Any]:
     tells_all = digest[0] % 10 != 0
     return {
         "component": f"Component {digest[1] % 50}",
-        "fault": " ".join(words[:6]),
+        "fault": " ".join(words[:6])[:200],
         "cause": f"Cause {digest[2] % 20}" if tells_all else "",
         "resolution_steps": ["Replaced the part", f"Ran test {digest[3] % 9}"] if tells_all else [],
         "summary": f"Work order: {text[:200]}",

@@ -5,7 +5,9 @@ own, and it holds no records.
 """
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import httpx
@@ -32,12 +34,12 @@ class AiConfig:
     requests_per_minute: int | None = None
 
 
-def create_app(config: AiConfig) -> Starlette:
-    """Make the application."""
+def create_app(config: AiConfig, charges: Charges) -> Starlette:
+    """Make the application; whoever brings the book closes it."""
     limit = config.requests_per_minute
     allowances = {name: None if limit is None else Allowance(requests=limit) for name in api.KEYS}
     world = World(until=utc_now(), customs=Customs(allowances=allowances, latency_seconds=config.latency_seconds))
-    return Starlette(routes=[*control.routes(world), *api.routes(world, Charges())])
+    return Starlette(routes=[*control.routes(world), *api.routes(world, charges)])
 
 
 def endpoints(url: str) -> dict[str, Endpoint]:
@@ -63,7 +65,14 @@ class AiServer(Serving):
     """The providers over real HTTP on a free port, in a thread, as long as the context lasts."""
 
     def __init__(self, config: AiConfig | None = None) -> None:
-        super().__init__(create_app(config or AiConfig()), name="stand-in for AI providers")
+        self._charges = Charges()
+        super().__init__(create_app(config or AiConfig(), self._charges), name="stand-in for AI providers")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._charges.close()
 
     def fault(self, **fault: Any) -> None:
         """Turn a fault on; see `Fault`."""
@@ -86,9 +95,10 @@ class AiServer(Serving):
 
 def main(port: str, latency: str) -> None:
     """Serve until interrupted: `... PORT LATENCY_SECONDS`."""
-    server = server_for(create_app(AiConfig(latency_seconds=float(latency))))
-    server.config.port = int(port)
-    server.run()
+    with closing(Charges()) as charges:
+        server = server_for(create_app(AiConfig(latency_seconds=float(latency)), charges))
+        server.config.port = int(port)
+        server.run()
 
 
 if __name__ == "__main__":
