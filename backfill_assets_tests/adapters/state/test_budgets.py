@@ -47,8 +47,9 @@ def test_a_call_counts_as_the_most_that_it_may_cost_until_it_is_settled(state_or
         return before, await budget.spent()
 
     before, after = using(state_or_none, CAP, use)
-    assert (before.requests, before.tokens_in, before.tokens_out, before.dollars) == (1, 100, 50, pytest.approx(0.01))
-    assert (after.requests, after.tokens_in, after.tokens_out, after.dollars) == (1, 80, 10, pytest.approx(0.004))
+    assert [before.requests, before.tokens_in, before.tokens_out] == [1, 100, 50]
+    assert [after.requests, after.tokens_in, after.tokens_out] == [1, 80, 10]
+    assert [before.dollars, after.dollars] == [pytest.approx(0.01), pytest.approx(0.004)]
 
 
 def test_the_cap_stops_with_what_was_spent_and_the_setting_to_raise(state_or_none: StateDatabase | None) -> None:
@@ -182,7 +183,7 @@ def test_tokens_that_were_not_used_are_given_to_the_next() -> None:
     _, waiting = reserve(state, NOW, limits, wanting(10))
     given_back = settle(state, limits, wanting(3000), Spent(requests=1, tokens_in=1000))
     _, sooner = reserve(given_back, NOW, limits, wanting(10))
-    assert (first.seconds, waiting.seconds, sooner.seconds) == (0, pytest.approx(30.9), pytest.approx(10.3))
+    assert [first.seconds, waiting.seconds, sooner.seconds] == [0, pytest.approx(30.9), pytest.approx(10.3)]
 
 
 @given(calls=st.lists(st.tuples(st.floats(min_value=0, max_value=1), st.floats(min_value=0, max_value=1)), max_size=50))
