@@ -19,6 +19,7 @@ from sqlalchemy import URL
 
 from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.configuration import process_metadata as metadata
+from backfill_assets.configuration import table_backfill, variables, work_orders
 from backfill_assets.configuration.credentials import (
     Address,
     collisions,
@@ -60,7 +61,6 @@ from backfill_assets.configuration.variables import (
     TableName,
     TenantSource,
     absolute_path,
-    contradictions,
     from_text,
 )
 from backfill_assets.core.source import ServiceSpec
@@ -105,7 +105,7 @@ def _default_database_url(known: Mapping[str, Any]) -> SecretStr:
     return SecretStr(url.render_as_string(hide_password=False))
 
 
-class Settings(metadata.ProcessMetadataSettings):
+class Settings(metadata.ProcessMetadataSettings, table_backfill.TableBackfillSettings, work_orders.WorkOrderSettings):
     """What `load_settings` found; frozen. Neither its text nor its dump shows a secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -169,7 +169,8 @@ def load_settings(
     tenants = reader.tenants()
     with problems.collected():
         notes = (*services.notes, *reader.notes)
-        problems.add(*contradictions(said), *metadata.contradictions(said))
+        for part in (variables, metadata, table_backfill, work_orders):
+            problems.add(*part.contradictions(said))
         settings = _checked({**said, "services": services.specs, "tenants": tenants, "notes": notes})
     problems.refuse()
     return settings

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 TENANT_HISTORY, PROCESS_METADATA = "tenant_history", "process_metadata"
+TABLE_BACKFILL, WORK_ORDERS = "table_backfill", "work_orders"
 DOMAINS = (TENANT_HISTORY, PROCESS_METADATA)
 
 
@@ -22,4 +23,10 @@ def named_domains(text: str) -> tuple[str, ...]:
 
 def configured_domains(known: Mapping[str, Any]) -> tuple[str, ...]:
     """The domains that are loaded where none is named: all whose settings are there."""
-    return (TENANT_HISTORY, PROCESS_METADATA) if known.get("metadata_enabled") else (TENANT_HISTORY,)
+    wanted = {TENANT_HISTORY: True, PROCESS_METADATA: known.get("metadata_enabled")}
+    return tuple(name for name in DOMAINS if wanted[name])
+
+
+def names_domain(said: Mapping[str, str], name: str) -> bool:
+    """Whether the environment asks for this domain by its name."""
+    return name in map(str.strip, said.get("BACKFILL_DOMAINS", "").split(","))

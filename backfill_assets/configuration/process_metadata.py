@@ -14,8 +14,16 @@ from pydantic_settings import BaseSettings
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from backfill_assets.configuration.domains import PROCESS_METADATA
-from backfill_assets.configuration.variables import absolute_path, from_text
+from backfill_assets.configuration.domains import PROCESS_METADATA, names_domain
+from backfill_assets.configuration.variables import (
+    Day,
+    Switch,
+    absolute_path,
+    from_text,
+    is_on,
+    one_of,
+    whole_number,
+)
 
 METADATA_ENABLED = "SPIFFWORKFLOW_BACKEND_PROCESS_INSTANCE_METADATA_BACKFILL_ENABLED"
 CELERY_ENABLED = "SPIFFWORKFLOW_BACKEND_CELERY_ENABLED"
@@ -35,11 +43,11 @@ DRIVERS = {
 
 def contradictions(said: Mapping[str, str]) -> Iterator[str]:
     """A sentence for everything that process metadata lacks, where it is switched on or asked for."""
-    if not _is_on(said, METADATA_ENABLED):
-        if PROCESS_METADATA in map(str.strip, said.get("BACKFILL_DOMAINS", "").split(",")):
+    if not is_on(said, METADATA_ENABLED):
+        if names_domain(said, PROCESS_METADATA):
             yield f"BACKFILL_DOMAINS names {PROCESS_METADATA}, but {METADATA_ENABLED} is not true"
         return
-    if not _is_on(said, CELERY_ENABLED):
+    if not is_on(said, CELERY_ENABLED):
         # Word for word what the product says, so that whoever searches for it finds its usage guide.
         yield (
             f"{METADATA_ENABLED} is set to true but {CELERY_ENABLED} is set to false. "
@@ -48,19 +56,6 @@ def contradictions(said: Mapping[str, str]) -> Iterator[str]:
     for name, what in ((PRODUCT_DATABASE, "the product's database"), (PROCESS_MODELS, "the folder of process models")):
         if name not in said:
             yield f"{METADATA_ENABLED} is set to true, but {name} is not set; it names {what}"
-
-
-def _is_on(said: Mapping[str, str], name: str) -> bool:
-    return said.get(name, "").lower() in _TRUE
-
-
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in (*_TRUE, *_FALSE):
-        raise ValueError("must be true or false")
-    return text.lower() in _TRUE
 
 
 def _product_database(text: str) -> SecretStr:
@@ -91,25 +86,6 @@ def _broker(text: str) -> SecretStr:
     return SecretStr(text)
 
 
-def _changed_path(text: str) -> str:
-    if text not in ("redo", "ignore"):
-        raise ValueError("must be redo or ignore")
-    return text
-
-
-def _batch_size(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= 100_000:
-        raise ValueError("must be a whole number from 1 to 100000")
-    return int(text)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("must be a day like 2023-01-01") from None
-
-
 def _result_backend(known: Mapping[str, Any]) -> SecretStr | None:
     broker = known.get("celery_broker_url")
     return broker if isinstance(broker, SecretStr) and broker.get_secret_value().startswith("redis") else None
@@ -122,8 +98,8 @@ class ProcessMetadataSettings(BaseSettings):
     day from which months are shown: what is older counts into the first of them.
     """
 
-    metadata_enabled: Annotated[bool, from_text(_switch)] = Field(False, validation_alias=METADATA_ENABLED)
-    celery_enabled: Annotated[bool, from_text(_switch)] = Field(False, validation_alias=CELERY_ENABLED)
+    metadata_enabled: Switch = Field(False, validation_alias=METADATA_ENABLED)
+    celery_enabled: Switch = Field(False, validation_alias=CELERY_ENABLED)
     celery_broker_url: Annotated[SecretStr, from_text(_broker)] = Field(
         SecretStr("redis://localhost"), validation_alias=CELERY_BROKER_URL
     )
@@ -134,12 +110,10 @@ class ProcessMetadataSettings(BaseSettings):
         None, validation_alias=PRODUCT_DATABASE
     )
     process_models: Annotated[Path | None, from_text(_process_models)] = Field(None, validation_alias=PROCESS_MODELS)
-    metadata_on_changed_path: Annotated[Literal["redo", "ignore"], from_text(_changed_path)] = Field(
+    metadata_on_changed_path: Annotated[Literal["redo", "ignore"], one_of("redo", "ignore")] = Field(
         "redo", validation_alias="BACKFILL_METADATA_ON_CHANGED_PATH"
     )
-    metadata_batch_size: Annotated[int, from_text(_batch_size)] = Field(
+    metadata_batch_size: Annotated[int, whole_number(1, 100_000)] = Field(
         1000, validation_alias="BACKFILL_METADATA_BATCH_SIZE"
     )
-    metadata_start: Annotated[date, from_text(_day)] = Field(
-        date(2023, 1, 1), validation_alias="BACKFILL_METADATA_START_DATE"
-    )
+    metadata_start: Day = Field(date(2023, 1, 1), validation_alias="BACKFILL_METADATA_START_DATE")

@@ -7,6 +7,7 @@ values belongs to `settings`.
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from backfill_assets.configuration.directory import LAST_UPDATED_TABLE, TENANT_S
 from backfill_assets.configuration.tenants import TENANTS_FILE
 
 S3 = "s3://"
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 LAKE_ROOT = "BACKFILL_LAKE_ROOT"
 S3_ENDPOINT_URL = "BACKFILL_S3_ENDPOINT_URL"
@@ -39,6 +41,11 @@ def contradictions(said: Mapping[str, str]) -> Iterator[str]:
     for name in (TENANT_SERVICES_TABLE, LAST_UPDATED_TABLE, TENANT_ENVIRONMENT):
         if not is_remote and name in said:
             yield f"{name} is set, but {TENANT_SOURCE} is not dynamodb; unset {name}, or set {TENANT_SOURCE}"
+
+
+def is_on(said: Mapping[str, str], name: str) -> bool:
+    """Whether a switch is set to true, before it is known to be well-formed."""
+    return said.get(name, "").lower() in TRUE
 
 
 def from_text(parse: Callable[[str], object]) -> BeforeValidator:
@@ -73,6 +80,51 @@ def _database_url(text: str) -> SecretStr:
         # Processes of one deployment have different current folders, and all must see the same file.
         url = url.set(database=str(absolute_path(str(url.database))))
     return SecretStr(url.render_as_string(hide_password=False))
+
+
+def _postgres_url(text: str) -> SecretStr:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a SQLAlchemy URL like postgresql+psycopg2://user:password@host/database") from None
+    if url.get_backend_name() != "postgresql":
+        raise ValueError(f"cannot be a {url.drivername} database; it must be PostgreSQL")
+    return SecretStr(url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in (*TRUE, *FALSE):
+        raise ValueError("must be true or false")
+    return text.lower() in TRUE
+
+
+def whole_number(least: int, most: int) -> BeforeValidator:
+    """A whole number within these bounds, both included."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return from_text(parse)
+
+
+def one_of(*names: str) -> BeforeValidator:
+    """One of these names."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"must be {', '.join(names[:-1])} or {names[-1]}")
+        return text
+
+    return from_text(parse)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a day like 2023-01-01") from None
 
 
 def _lake_root(text: str) -> Path | str:
@@ -118,6 +170,9 @@ def _table_name(text: str) -> str:
     return text
 
 
+Switch = Annotated[bool, from_text(_switch)]
+Day = Annotated[date, from_text(_day)]
+MaybePostgres = Annotated[SecretStr | None, from_text(_postgres_url)]
 MaybeHome = Annotated[Path | None, from_text(_home)]
 MaybeFile = Annotated[Path | None, from_text(absolute_path)]
 DatabaseUrl = Annotated[SecretStr, from_text(_database_url)]
