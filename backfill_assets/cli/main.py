@@ -8,6 +8,7 @@ from backfill_assets.cli.operate import cancel, resume
 from backfill_assets.cli.reconcile import reconcile
 from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
+from backfill_assets.cli.tables import delete, jobs, status, table, tables
 from backfill_assets.cli.tenant_history import services, trigger
 from backfill_assets.cli.worker import worker
 
@@ -22,5 +23,22 @@ def main() -> None:
     """
 
 
-for command in (trigger, metadata, services, cancel, resume, dead_letters, reconcile, init, worker, sandbox, demo):
+for command in (
+    trigger,
+    metadata,
+    table,
+    services,
+    tables,
+    jobs,
+    status,
+    cancel,
+    resume,
+    delete,
+    dead_letters,
+    reconcile,
+    init,
+    worker,
+    sandbox,
+    demo,
+):
     main.add_command(command)
