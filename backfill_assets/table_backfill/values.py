@@ -24,6 +24,8 @@ def fitted(text: str, column: Column, operator: Operator) -> str:
     """The text as the column's type takes it; raises `PermanentError` where it does not."""
     if "\x00" in text:
         raise PermanentError(f"The filter on {column.name} holds a NUL character, which no column can")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise PermanentError(f"The filter on {column.name} holds half a character; write it anew")
     kind = _kind(column.type)
     if operator in PATTERNS and kind not in TEXTS:
         raise PermanentError(
@@ -55,10 +57,10 @@ def _integer(bits: int) -> Callable[[str], str]:
         number = Decimal(text)
         if len(text) > LONGEST_NUMBER or not number.is_finite() or number != number.to_integral_value():
             raise ValueError
-        whole = int(number)
-        if not -(2**bits) <= whole < 2**bits:
+        # Compared before it is written out: 1e999999999 would take all memory.
+        if not -(2**bits) <= number < 2**bits:
             raise ValueError
-        return str(whole)
+        return str(int(number))
 
     return check
 
