@@ -48,13 +48,13 @@ def _no_queue() -> AbstractContextManager[JobQueue]:
     raise UsageError("table backfill is switched off; set BACKFILL_QUEUE_DATABASE_URL to the queue's database")
 
 
-def _table_source(server: SourceServer) -> AbstractContextManager[TableSource]:
+def _open_table_source(server: SourceServer) -> AbstractContextManager[TableSource]:
     from backfill_assets.adapters.tables.opening import open_source
 
     return open_source(server)
 
 
-def _table_destination(route: Route) -> AbstractContextManager[TableDestination]:
+def _open_table_destination(route: Route) -> AbstractContextManager[TableDestination]:
     from backfill_assets.adapters.tables.opening import open_destination
 
     return open_destination(route)
@@ -86,8 +86,8 @@ class Wiring:
     fields: FieldLedger = field(default_factory=MemoryFields)
     instances: Callable[[], AbstractContextManager[InstanceDatabase]] = _no_product
     queue: Callable[[], AbstractContextManager[JobQueue]] = _no_queue
-    table_source: Callable[[SourceServer], AbstractContextManager[TableSource]] = _table_source
-    table_destination: Callable[[Route], AbstractContextManager[TableDestination]] = _table_destination
+    table_source: Callable[[SourceServer], AbstractContextManager[TableSource]] = _open_table_source
+    table_destination: Callable[[Route], AbstractContextManager[TableDestination]] = _open_table_destination
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
         """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
@@ -155,6 +155,8 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             fields=state.fields,
             instances=_product(settings),
             queue=table_queue(settings),
+            table_source=_open_table_source,
+            table_destination=_open_table_destination,
         )
 
 

@@ -1,7 +1,10 @@
 """What runs by itself: the sensor that gives the jobs of the queue their runs."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
+from backfill_assets.core.jobs import JobQueue
 from backfill_assets.resources import table_queue
 from backfill_assets.settings import Settings, load_settings
 from backfill_assets.table_backfill.partitions import JOBS_NAME, KEY
@@ -27,7 +30,8 @@ def queued_tables(settings: Settings) -> dg.SensorDefinition:
         description="Starts a run for each job that waits in queue_backfill_data.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        wanted, told = take(context.instance, load_settings())
+        with table_queue(load_settings())() as queue:
+            wanted, told = take(context.instance, queue)
         for sentence in told:
             context.log.info(sentence)
         if not wanted:
@@ -37,11 +41,10 @@ def queued_tables(settings: Settings) -> dg.SensorDefinition:
     return look
 
 
-def take(instance: dg.DagsterInstance, settings: Settings) -> tuple[list[Wanted], list[str]]:
+def take(instance: dg.DagsterInstance, queue: JobQueue) -> tuple[Sequence[Wanted], Sequence[str]]:
     """Look at the queue once; the jobs that get a run are partitions from then on."""
-    with table_queue(settings)() as queue:
-        taking = Taking(queue=queue, runs=DagsterRuns(instance=instance))
-        wanted = list(taking.look())
+    taking = Taking(queue=queue, runs=DagsterRuns(instance=instance))
+    wanted = taking.look()
     if wanted:
         instance.add_dynamic_partitions(JOBS_NAME, [str(one.job.id) for one in wanted])
     return wanted, taking.told

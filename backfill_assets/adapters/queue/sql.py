@@ -306,15 +306,14 @@ class SqlQueue:
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
-        with told(self._engine.url):
-            _ = self._columns
-            with self._engine.begin() as connection:
-                yield connection
+        _ = self._columns
+        with told(self._engine.url), self._engine.begin() as connection:
+            yield connection
 
     @cached_property
     def _columns(self) -> frozenset[str]:
         """The columns that the installation's queue has; looked up once."""
-        with self._engine.connect() as connection:
+        with told(self._engine.url), self._engine.connect() as connection:
             looked_at = inspect(connection)
             lacking = [table.name for table in (QUEUE, OPTIONS, CLAIMS) if not looked_at.has_table(table.name)]
             if lacking:
