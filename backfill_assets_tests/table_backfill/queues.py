@@ -41,7 +41,10 @@ CREATE TABLE queue_backfill_data(
 class Installation(Protocol):
     """A queue, and how other programs write to it."""
 
-    queue: JobQueue
+    @property
+    def queue(self) -> JobQueue:
+        """The queue."""
+        ...
 
     def put(self, job: Job, options: Options | None = None) -> None:
         """Keep a row as another program would write it."""

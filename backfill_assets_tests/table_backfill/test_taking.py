@@ -46,7 +46,7 @@ class Runs:
         self.runs.append((job_id, run))
         return run
 
-    def end(self, run: JobRun, **how: bool) -> None:
+    def end(self, run: JobRun, **how: Any) -> None:
         """Let a run end: as failed, unless said otherwise."""
         self.runs = [
             (of, replace(other, has_ended=True, **how) if other.run_id == run.run_id else other)
@@ -237,7 +237,7 @@ def test_wherever_the_daemon_dies_no_job_is_lost_and_none_is_run_twice(installat
     for _ in range(400):
         killable = Killable(queue=queue, at=random.randint(1, 30), is_after=random.random() < 0.5)
         try:
-            wanted = Taking(queue=killable, runs=runs).look()  # type: ignore[arg-type]
+            wanted = Taking(queue=killable, runs=runs).look()
         except Killed:
             continue
         # The daemon may also die between two of the runs that it starts.

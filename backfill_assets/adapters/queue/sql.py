@@ -4,17 +4,18 @@ Here belong the statements behind `core.jobs.JobQueue`; what a pipeline reads an
 Each change of a job is one transaction that holds its row.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, and_, delete, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, Engine, RowMapping, and_, delete, func, insert, inspect, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from backfill_assets.adapters.queue import pipelines
 from backfill_assets.adapters.queue.connecting import SETTING, engine_for, location, told
+from backfill_assets.adapters.queue.holding import hold
+from backfill_assets.adapters.queue.options import read_options, write_options
 from backfill_assets.adapters.queue.passwords import Passwords
 from backfill_assets.adapters.queue.rows import (
     EXHAUSTED,
@@ -39,13 +40,7 @@ from backfill_assets.core.jobs import (
     Standing,
     Taken,
 )
-from backfill_assets.core.tables import OnConflict
-from backfill_assets.errors import ConfigurationError, UsageError
-
-ROUND = 1.0
-"""Seconds between two tries to be the only one."""
-
-TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+from backfill_assets.errors import ConfigurationError
 
 
 class SqlQueue:
@@ -173,19 +168,7 @@ class SqlQueue:
     def options(self, job_id: int) -> Options:
         """See `JobQueue.options`."""
         with self._begin() as connection:
-            row = connection.execute(select(OPTIONS).where(OPTIONS.c.job_id == job_id)).mappings().first()
-        if row is None:
-            return Options()
-        if row["on_conflict"] not in set(OnConflict):
-            raise UsageError(
-                f"backfill_job_options says {row['on_conflict']!r} of job {job_id}; on_conflict is "
-                f"{', '.join(OnConflict)}"
-            )
-        return Options(
-            on_conflict=OnConflict(row["on_conflict"]),
-            version_column=row["version_column"] or None,
-            create_table=row["create_table"],
-        )
+            return read_options(connection, job_id)
 
     def add(self, *, pipeline_id: int, table_name: str, filter_sql: str | None, options: Options) -> Job:
         """See `JobQueue.add`."""
@@ -201,14 +184,7 @@ class SqlQueue:
                 **self._kept({"total_record": 0, "is_error": False, "resume_attempts": 0}),
             }
             job_id = connection.scalar(insert(QUEUE).values(**row).returning(QUEUE.c.id))
-            connection.execute(
-                insert(OPTIONS).values(
-                    job_id=job_id,
-                    on_conflict=options.on_conflict,
-                    version_column=options.version_column,
-                    create_table=options.create_table,
-                )
-            )
+            write_options(connection, int(job_id or 0), options)
             return require(self._find(connection, int(job_id or 0)), int(job_id or 0))
 
     def jobs(self, *, pipeline_id: int | None = None, status: JobStatus | None = None) -> Sequence[Job]:
@@ -247,17 +223,9 @@ class SqlQueue:
                 connection.execute(delete(table).where(column == job_id))
             return job
 
-    @contextmanager
-    def hold(self, places: Sequence[str], *, keep_waiting: Callable[[], bool]) -> Iterator[bool]:
-        """See `JobQueue.hold`; a connection carries the locks, so that they end with whoever holds them."""
-        engine = engine_for(self._url, pooled=False).execution_options(isolation_level="AUTOCOMMIT")
-        with told(engine.url):
-            connection = engine.connect()
-        with connection:
-            with told(engine.url):
-                # All in the same order, so that nobody waits for somebody who waits for him.
-                got_all = all(_wait(connection, place, keep_waiting) for place in sorted(set(places)))
-            yield got_all
+    def hold(self, places: Sequence[str], *, keep_waiting: Callable[[], bool]) -> AbstractContextManager[bool]:
+        """See `JobQueue.hold`."""
+        return hold(self._url, places, keep_waiting)
 
     def _mine(self, job_id: int, by: Claimant, **values: Any) -> Standing:
         with self._begin() as connection:
@@ -330,11 +298,3 @@ def _job(row: RowMapping) -> Job:
 
 def _claimant(row: RowMapping) -> Claimant | None:
     return None if row["run_id"] is None else Claimant(engine=row["engine"], run_id=row["run_id"])
-
-
-def _wait(connection: Connection, place: str, keep_waiting: Callable[[], bool]) -> bool:
-    while not connection.scalar(TRY_LOCK, {"name": f"backfill_assets table {place}"}):
-        if not keep_waiting():
-            return False
-        time.sleep(ROUND)
-    return True
