@@ -14,7 +14,7 @@ from backfill_assets.resources import Wiring
 from backfill_assets.table_backfill.backfill import JobDone, JobFailed, JobLeft, JobUnclaimed, Outcome, TableBackfill
 from backfill_assets.table_backfill.checks import CHECK, completeness_check
 from backfill_assets.table_backfill.partitions import GROUP, JOBS, KEY, job_id_of
-from backfill_assets.table_backfill.runs import engine_of, is_started_by_sensor
+from backfill_assets.table_backfill.runs import engine_of, is_started_by_sensor, is_stopping
 
 OP = "table_rows"
 
@@ -38,7 +38,7 @@ def table_rows(context: AssetExecutionContext, wiring: dg.ResourceParam[Wiring])
     job_id = job_id_of(context.partition_key)
     by_sensor = is_started_by_sensor(context.run)
     with wiring.queue() as queue:
-        backfill = table_backfill(wiring, queue, claimant(context.instance, context.run), log=context.log.info)
+        backfill = table_backfill(wiring, queue, context.instance, context.run, log=context.log.info)
         # A person who runs a job again means it, whatever became of it before.
         outcome = backfill.run(job_id, also=() if by_sensor else RESUMABLE)
         if isinstance(outcome, JobDone):
@@ -54,15 +54,18 @@ def claimant(instance: dg.DagsterInstance, run: DagsterRun) -> Claimant:
     return Claimant(engine=engine_of(instance), run_id=run.run_id)
 
 
-def table_backfill(wiring: Wiring, queue: JobQueue, by: Claimant, *, log: Callable[[str], None]) -> TableBackfill:
+def table_backfill(
+    wiring: Wiring, queue: JobQueue, instance: dg.DagsterInstance, run: DagsterRun, *, log: Callable[[str], None]
+) -> TableBackfill:
     """The use case, put together."""
     return TableBackfill(
         queue=queue,
-        by=by,
+        by=claimant(instance, run),
         open_source=wiring.table_source,
         open_destination=wiring.table_destination,
         batch_size=wiring.settings.table_batch_size,
         log=log,
+        is_stopping=lambda: is_stopping(instance, run),
     )
 
 

@@ -74,7 +74,7 @@ class _Left(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TableBackfill:
-    """Carries out jobs as this claimant."""
+    """Carries out jobs as this claimant; `is_stopping` says that somebody ends its run, which cancels the job."""
 
     queue: JobQueue
     by: Claimant
@@ -82,6 +82,7 @@ class TableBackfill:
     open_destination: OpenDestination
     batch_size: int
     log: Log
+    is_stopping: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -168,6 +169,9 @@ class TableBackfill:
         standing = self.queue.advance(job.id, self.by, rows=rows, total=total)
         if standing is not Standing.GOES_ON:
             raise _Left(standing)
+        # Asked for, since an interrupt that falls into a library's own code can be lost there.
+        if self.is_stopping() and self.queue.stop(job.id, self.by):
+            raise _Left(Standing.CANCELLED)
         if is_told:
             percent = f" ({min(100, 100 * rows // total)} %)" if total else ""
             self.log(f"job {job.id}: {rows} of {total} rows{percent}")

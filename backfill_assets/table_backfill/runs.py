@@ -50,6 +50,12 @@ def is_started_by_sensor(run: DagsterRun) -> bool:
     return SENSOR_NAME_TAG in run.tags and run.parent_run_id is None
 
 
+def is_stopping(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether somebody has asked for the end of the run."""
+    now = instance.get_run_by_id(run.run_id)
+    return now is None or now.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
+
+
 def is_of_a_job(run: DagsterRun) -> bool:
     """Whether the run carries out jobs, whoever started it."""
     return run.asset_selection == {KEY}

@@ -218,6 +218,20 @@ def test_a_run_terminated_in_dagster_means_cancelled(world: World) -> None:
     assert world.job().status is JobStatus.CANCELLED
 
 
+def test_a_termination_whose_interrupt_is_lost_is_seen_at_the_next_commit(world: World) -> None:
+    def terminate(number: int) -> None:
+        if number == 2:
+            [run] = world.instance.get_runs()
+            world.instance.report_run_canceling(run)
+
+    world.shop.targets["lake"].before_batch = terminate
+    world.installation.put(a_job(pipeline_id=2))
+    world.tick()
+    assert world.job().status is JobStatus.CANCELLED
+    assert len(world.shop.targets["lake"].rows) == 20
+    assert world.tick() == []
+
+
 def test_the_ui_asks_for_a_job_with_typed_config(world: World) -> None:
     config = {
         "pipeline_id": 2,
