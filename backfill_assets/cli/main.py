@@ -6,6 +6,7 @@ from backfill_assets.cli.dead_letters import dead_letters
 from backfill_assets.cli.metadata import metadata
 from backfill_assets.cli.operate import cancel, resume
 from backfill_assets.cli.reconcile import reconcile
+from backfill_assets.cli.reconcile_table import table as reconcile_table
 from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
 from backfill_assets.cli.tables import delete, jobs, status, table, tables
@@ -23,6 +24,7 @@ def main() -> None:
     """
 
 
+reconcile.add_command(reconcile_table)
 for command in (
     trigger,
     metadata,

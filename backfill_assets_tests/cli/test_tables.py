@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from backfill_assets import resources
-from backfill_assets.core.jobs import Claimant, JobStatus, SourceServer
+from backfill_assets.core.jobs import Claimant, JobStatus, Route, SourceServer
 from backfill_assets.core.tables import Column, TableShape
 from backfill_assets_tests.cli.conftest import Shell
 from backfill_assets_tests.table_backfill.queues import PIPELINES, InSql, a_job, in_sql, rows_of
-from backfill_assets_tests.table_backfill.shelves import Shelf
+from backfill_assets_tests.table_backfill.shelves import Shelf, Target
 
 ME = Claimant(engine="here", run_id="run 1")
 ORDERS = TableShape(
@@ -124,6 +124,42 @@ def test_watching_a_job_that_failed_ends_with_its_reason(shell: Shell, platform:
     result = shell.run("status", "job-7", "--watch")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == "Error: job-7 ended FAILED: there is no table"
+
+
+def test_a_table_is_compared_again_and_queued_where_it_differs(
+    shell: Shell, platform: InSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(rows={1: "eu"})
+
+    @contextmanager
+    def open_destination(route: Route) -> Iterator[Any]:
+        yield target
+
+    @contextmanager
+    def open_source(server: SourceServer) -> Iterator[Any]:
+        yield Shelf(rows={1: "eu", 2: "us"}, shapes={"orders": ORDERS})
+
+    monkeypatch.setattr(resources, "_open_table_source", open_source)
+    monkeypatch.setattr(resources, "_open_table_destination", open_destination)
+    result = shell.run("reconcile", "table", "2", "orders", "--json")
+    assert result.exit_code == 1
+    assert "lake: (start, 2]: 1 missing, 0 different" in result.stderr
+    [facts] = json.loads(result.stdout)
+    assert (facts["is_equal"], facts["source_rows"], facts["ranges"][0]["missing"]) == (False, 2, 1)
+    assert platform.queue.jobs() == []
+    assert "queued job-1" in shell.run("reconcile", "table", "2", "orders", "--repair").stderr
+    assert [job.table_name for job in platform.queue.pending()] == ["orders"]
+    target.rows[2] = "us"
+    [facts] = shell.json("reconcile", "table", "2", "orders")
+    assert facts["is_equal"]
+    [facts] = shell.json("reconcile", "table", "2", "orders", "--filter", "id = 1")
+    assert facts["source_rows"] == 1
+    for arguments, told in {
+        ("9", "orders"): "Pipeline with id '9' not found",
+        ("2", "nosuch"): "does not exist in source",
+        ("2", "orders", "--filter", "id = x"): "compares id",
+    }.items():
+        refused(shell, 2, told, "reconcile", "table", *arguments)
 
 
 def test_init_makes_what_a_new_installation_lacks_and_touches_nothing_else(
