@@ -89,9 +89,14 @@ def test_a_database_url_names_the_driver_that_is_used(given: str, used: str | No
         (
             "BACKFILL_DOMAINS",
             "tenant_history, tenants",
-            "BACKFILL_DOMAINS names 'tenants', which is no domain; known are tenant_history, process_metadata, table_backfill",
+            "BACKFILL_DOMAINS names 'tenants', which is no domain; "
+            "known are tenant_history, process_metadata, table_backfill",
         ),
-        ("BACKFILL_DOMAINS", ",", "BACKFILL_DOMAINS names no domain; known are tenant_history, process_metadata, table_backfill"),
+        (
+            "BACKFILL_DOMAINS",
+            ",",
+            "BACKFILL_DOMAINS names no domain; known are tenant_history, process_metadata, table_backfill",
+        ),
         (
             "BACKFILL_DATABASE_URL",
             "mysql://u:hush-hush@host/state",

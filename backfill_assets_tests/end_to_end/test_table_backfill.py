@@ -156,7 +156,7 @@ def test_the_guides_graphql_starts_lists_shows_cancels_and_deletes(platform: Pla
     before = newest(platform)
     launched = platform.graphql(queries["start"], config=json.loads(example))["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    job = until("the job", lambda: found if (found := newest(platform)) > before else 0)
+    job = until("the job", lambda: added if (added := newest(platform)) > before else 0)
     [listed] = until("a run of the job", lambda: matching(platform.graphql(queries["list"]), job))
     shown = platform.graphql(queries["show"], runId=listed["runId"])["runOrError"]
     assert (shown["__typename"], shown["runId"]) == ("Run", listed["runId"])
