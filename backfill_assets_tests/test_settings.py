@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from backfill_assets.adapters.rest.registry import connectors
+from backfill_assets.configuration.domains import DOMAINS
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.settings import Settings, load_settings
 from backfill_assets_tests.configuration.settings_under_test import (
@@ -89,8 +90,7 @@ def test_a_database_url_names_the_driver_that_is_used(given: str, used: str | No
         (
             "BACKFILL_DOMAINS",
             "tenant_history, tenants",
-            "BACKFILL_DOMAINS names 'tenants', which is no domain; "
-            "known are tenant_history, process_metadata, table_backfill",
+            f"BACKFILL_DOMAINS names 'tenants', which is no domain; known are {', '.join(DOMAINS)}",
         ),
         (
             "BACKFILL_DOMAINS",
