@@ -34,7 +34,8 @@ def connected(conninfo: str) -> Connection:
             conninfo,
             autocommit=True,
             prepare_threshold=None,
-            **{"connect_timeout": SECONDS_TO_CONNECT, "application_name": "backfill"},
+            connect_timeout=SECONDS_TO_CONNECT,
+            application_name="backfill",
         )
         connection.execute(_SESSION)
         return connection

@@ -230,7 +230,7 @@ class PostgresDestination:
                 )
             )
 
-    def _row(self, statement: sql.Composable) -> tuple[Any, ...]:
+    def _row(self, statement: sql.SQL | sql.Composed) -> tuple[Any, ...]:
         row = self._connection.execute(statement).fetchone()
         return row or ()
 

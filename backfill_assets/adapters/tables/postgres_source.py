@@ -162,7 +162,7 @@ class PostgresTables:
             self._open = connected(self._conninfo)
         return self._open
 
-    def _ask(self, statement: sql.Composable) -> list[tuple[Any, ...]]:
+    def _ask(self, statement: sql.SQL | sql.Composed) -> list[tuple[Any, ...]]:
         with told(self._conninfo):
             return self._connection.execute(statement).fetchall()
 
