@@ -19,14 +19,18 @@ Key: TypeAlias = tuple[str, ...]
 class Column:
     """A column; `type` is spelt as its database spells it, with length or precision.
 
-    A `generated` column is computed by its database and never written.
+    A `generated` column is computed by its database, by `expression`, and never written. `labels` are those of an
+    enumeration. One `by_text` is moved as text, for its binary form names types by numbers of its own database.
     """
 
     name: str
     type: str
     nullable: bool = True
     generated: bool = False
-    identity: bool = False
+    expression: str = ""
+    identity: str = ""
+    labels: tuple[str, ...] = ()
+    by_text: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
