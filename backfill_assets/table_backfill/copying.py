@@ -82,12 +82,14 @@ class Copy:
                 "from the table's synchronisation, or load the table there by other means"
             )
         asked_there = read_filter(self.route.filter_sql, self.load.shape)
-        self.load = replace(self.load, filter=both(self.load.filter, asked_there))
+        load = replace(self.load, filter=both(self.load.filter, asked_there))
         with self.open_destination() as destination:
-            destination.prepare(self.load)
-            self.rows = destination.position(self.load).rows
+            destination.prepare(load)
+            self.rows = destination.position(load).rows
         with self.open_source() as source:
-            self.total = source.count(self.load.shape, self.load.filter)
+            self.total = source.count(load.shape, load.filter)
+        # Not before all of it went well: it may be done again.
+        self.load = load
         yield from ()
 
     def _copy(self) -> Iterator[None]:
