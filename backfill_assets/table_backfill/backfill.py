@@ -184,6 +184,9 @@ class TableBackfill:
         standing = self.queue.complete(job.id, self.by, rows=rows)
         if standing is not Standing.GOES_ON:
             raise _Left(standing)
+        for copy in copies:
+            # Nobody goes on from there: whoever lets the job wait again wants all of its rows.
+            copy.forget()
         self.log(f"job {job.id}: COMPLETED, {rows} rows at {len(copies)} destinations in {seconds:.1f} s")
         return JobDone(
             job=job,

@@ -42,6 +42,7 @@ def test_a_job_brings_its_rows_to_every_destination(installation: InMemory, shop
     assert (job.status, job.count_record, job.total_record, job.is_error) == (JobStatus.COMPLETED, 100, 100, False)
     assert (outcome.rows, outcome.source_rows, outcome.destinations) == (100, 100, 2)
     assert not shop.pauses
+    assert [target.positions for target in shop.targets.values()] == [{}, {}]
 
 
 def test_the_filter_of_the_job_and_that_of_the_destination_must_both_hold(installation: InMemory, shop: Shop) -> None:
