@@ -12,17 +12,23 @@ from typing import Any
 import pytest
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 
+from backfill_assets import following
+from backfill_assets.launching import ACTIVE
 from backfill_assets.sandbox.stack import DAEMON
 from backfill_assets.sandbox.tables.source import MAKE
 from backfill_assets_tests.end_to_end.moving import LAKE, MART, PLATFORM, ROWS, SOURCE, Platform
 from backfill_assets_tests.end_to_end.running import Running, until
+
+pytestmark = pytest.mark.timeout(400)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "table_backfill.md"
 
 
 @pytest.fixture
 def platform(running: Running) -> Platform:
-    """The platform beside the stack, whose daemon runs."""
+    """The platform beside the stack, once the histories with which it starts leave the slots to others."""
+    instance = running.instance
+    until("the end of the histories", lambda: not following.backfills(instance, {}, statuses=ACTIVE), timeout=200)
     return Platform(running=running)
 
 
