@@ -102,7 +102,6 @@ TYPES = [
     ("char(5)", "ab"),
     ('"char"', "x"),
     ("positive", "5"),
-    ("xml", "<a>1</a>"),
     ("tsvector", "'a':1 'b':2"),
     ("point", "(1.5,2)"),
     ("boolean", "t"),
@@ -187,7 +186,8 @@ def test_without_a_key_all_comes_at_once_and_a_repeat_doubles_nothing(ends: Ends
 )
 def test_a_filter_passes_just_its_rows(ends: Ends, filter: Condition, expected: list[int]) -> None:
     ends.at_both("CREATE TABLE t (k int PRIMARY KEY, v text, z varchar(3))")
-    ends.at_source("INSERT INTO t VALUES (1, 'a', 'abc'), (2, NULL), (3, 'O''Brien'), (4, '''; DROP TABLE t; --')")
+    ends.at_source("INSERT INTO t (k, v) VALUES (1, 'a'), (2, NULL), (3, 'O''Brien'), (4, '''; DROP TABLE t; --')")
+    ends.at_source("UPDATE t SET z = 'abc'")
     _, verdict = ends.copy(ends.load(filter=filter))
     assert ends.at_destination("SELECT k FROM t ORDER BY k") == [(key,) for key in expected]
     assert verdict.source_rows == len(expected)
