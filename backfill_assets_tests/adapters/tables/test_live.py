@@ -220,6 +220,6 @@ def test_a_disk_without_room_is_no_reason_to_try_again(ends: Ends) -> None:
         " RAISE 'could not extend file' USING ERRCODE = '53100'; END$$;"
         "CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()"
     )
-    with pytest.raises(PermanentError, match="has no room .*make room there"):
+    with pytest.raises(PermanentError, match=r"has no room .*make room there"):
         ends.copy(ends.load())
     assert ends.at_destination("SELECT count(*) FROM t") == [(0,)]
