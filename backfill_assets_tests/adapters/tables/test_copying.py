@@ -102,7 +102,6 @@ TYPES = [
     ("char(5)", "ab"),
     ('"char"', "x"),
     ("positive", "5"),
-    ("xml", "<a>1</a>"),
     ("tsvector", "'a':1 'b':2"),
     ("point", "(1.5,2)"),
     ("boolean", "t"),
@@ -181,13 +180,14 @@ def test_without_a_key_all_comes_at_once_and_a_repeat_doubles_nothing(ends: Ends
         (Condition(column="v", operator=Operator.IS_NULL), [2]),
         (Condition(column="k", operator=Operator.BETWEEN, values=("2", "3")), [2, 3]),
         (Condition(column="v", operator=Operator.IN, values=("a", "'; DROP TABLE t; --")), [1, 4]),
-        (Condition(column="v", operator=Operator.ILIKE, values=("%b_ien",)), []),
+        (Condition(column="v", operator=Operator.ILIKE, values=("%b_ien",)), [3]),
         (Condition(column="z", operator=Operator.EQUAL, values=("abcd",)), []),
     ],
 )
 def test_a_filter_passes_just_its_rows(ends: Ends, filter: Condition, expected: list[int]) -> None:
     ends.at_both("CREATE TABLE t (k int PRIMARY KEY, v text, z varchar(3))")
-    ends.at_source("INSERT INTO t VALUES (1, 'a', 'abc'), (2, NULL), (3, 'O''Brien'), (4, '''; DROP TABLE t; --')")
+    ends.at_source("INSERT INTO t (k, v) VALUES (1, 'a'), (2, NULL), (3, 'O''Brien'), (4, '''; DROP TABLE t; --')")
+    ends.at_source("UPDATE t SET z = 'abc'")
     _, verdict = ends.copy(ends.load(filter=filter))
     assert ends.at_destination("SELECT k FROM t ORDER BY k") == [(key,) for key in expected]
     assert verdict.source_rows == len(expected)
@@ -246,11 +246,8 @@ def test_a_copy_goes_on_where_it_was_left(ends: Ends) -> None:
 
 
 def test_a_batch_of_wide_rows_ends_at_its_size(ends: Ends) -> None:
-    ends.at_both("CREATE TABLE t (k int PRIMARY KEY, v bytea)")
-    ends.at_source(
-        "INSERT INTO t SELECT n, (SELECT string_agg(decode(md5(n::text || m), 'hex'), '') FROM"
-        " generate_series(1, 20000) m) FROM generate_series(1, 150) n; ALTER TABLE t ALTER v SET STORAGE EXTERNAL"
-    )
+    ends.at_both("CREATE TABLE t (k int PRIMARY KEY, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL")
+    ends.at_source("INSERT INTO t SELECT n, repeat(md5(n::text), 10000) FROM generate_series(1, 150) n")
     positions, verdict = ends.copy(ends.load(batch_rows=150))
     assert len(positions) > 1
     assert verdict.complete
