@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.tags import (
     MAX_RETRIES_TAG,
     PARTITION_NAME_TAG,
@@ -35,6 +34,9 @@ TAGS: Mapping[str, str] = {
 
 def engine_of(instance: DagsterInstance) -> str:
     """What tells this installation from another one that works on the same queue."""
+    # Deferred: it brings in Alembic, which the code location can load without.
+    from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+
     storage = instance.run_storage
     if not isinstance(storage, SqlRunStorage):
         raise ConfigurationError(

@@ -28,7 +28,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "table_backfill.md"
 def platform(running: Running) -> Platform:
     """The platform beside the stack, once the histories with which it starts leave the slots to others."""
     instance = running.instance
-    until("the end of the histories", lambda: not following.backfills(instance, {}, statuses=ACTIVE), timeout=200)
+    until("the end of the histories", lambda: not following.backfills(instance, {}, statuses=ACTIVE), timeout=300)
     return Platform(running=running)
 
 
