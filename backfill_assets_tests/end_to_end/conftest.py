@@ -64,12 +64,19 @@ def started(
     *,
     runs_at_once: int | None = None,
     celery: bool = False,
+    metadata: bool = False,
     tenants: Collection[str] = TENANTS,
 ) -> Iterator[Running]:
     """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left."""
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
     stack = QuickStack(
-        home=home, port=free_port(), services=("connectwise",), durable=False, celery=celery, environment=around
+        home=home,
+        port=free_port(),
+        services=("connectwise",),
+        durable=False,
+        celery=celery,
+        metadata=metadata,
+        environment=around,
     )
     try:
         environment = {**around, **stack.prepare()}

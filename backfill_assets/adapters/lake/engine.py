@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Limits:
     """What DuckDB may use; what does not fit goes to the disk. The process needs some 400 MB beside `memory_mb`."""
 
-    memory_mb: int = 1200
+    memory_mb: int = 1500
     threads: int = 2
 
 
