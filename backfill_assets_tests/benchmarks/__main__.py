@@ -6,11 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-<<<<<<< HEAD
-from backfill_assets_tests.benchmarks import canonical, detection, memory, metadata, reading, tables
-=======
-from backfill_assets_tests.benchmarks import ai, canonical, detection, memory, metadata, reading
->>>>>>> main
+from backfill_assets_tests.benchmarks import ai, canonical, detection, memory, metadata, reading, tables
 from backfill_assets_tests.benchmarks.measured import Measured
 
 BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
@@ -19,11 +15,8 @@ BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
     detection.measure,
     canonical.measure,
     metadata.measure,
-<<<<<<< HEAD
     tables.measure,
-=======
     ai.measure,
->>>>>>> main
 )
 
 
