@@ -14,6 +14,7 @@
       . NoSuchTable        the service has no such table; every other request for it will meet the same
       . ConditionIgnored   the service sent what was not asked for, or in another order
     - IncompleteRead       the service says that it holds more than it let us read
+    - BudgetExhausted      the money that may be spent is spent; every other request will meet the same
   x RejectedRecord         one record is bad; quarantine it and go on
 
 A message is one sentence or two: what happened, where, and what to do next. It never holds a secret.
@@ -82,6 +83,10 @@ class ConditionIgnored(UnexpectedResponse):
 
 class IncompleteRead(PermanentError):
     """The service says that it holds more than it let us read."""
+
+
+class BudgetExhausted(PermanentError):
+    """The money that may be spent is spent, by whichever process."""
 
 
 class RejectedRecord(BackfillError):

@@ -20,7 +20,8 @@ class Column:
     """A column; `type` is spelt as its database spells it, with length or precision.
 
     A `generated` column is computed by its database, by `expression`, and never written. `labels` are those of an
-    enumeration. One `by_text` is moved as text, for its binary form names types by numbers of its own database.
+    enumeration. One `by_text` is moved as text, for its binary form names types by the numbers of its own
+    database, which servers before PostgreSQL 14 refuse.
     """
 
     name: str

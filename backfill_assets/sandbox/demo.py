@@ -3,14 +3,11 @@
 What the stack is belongs to `stack.py`, the comparison with the source to `verification.py`.
 """
 
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from dagster import DagsterInstance
 from rich.progress import Progress, TaskID
@@ -24,6 +21,8 @@ from backfill_assets.errors import BackfillError, PermanentError
 from backfill_assets.following import Backfill
 from backfill_assets.resources import open_wiring
 from backfill_assets.sandbox.accounts import ACCOUNTS
+from backfill_assets.sandbox.interrupts import Interrupts, Stopped
+from backfill_assets.sandbox.spiffworkflow.showing import fill
 from backfill_assets.sandbox.stack import Stack
 from backfill_assets.sandbox.verification import verify
 from backfill_assets.settings import Settings, load_settings, publish
@@ -37,49 +36,6 @@ CHANGED_LATELY = timedelta(days=90)
 """People change what is recent."""
 Account = tuple[str, str]
 """A tenant and a service."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """Ctrl-C, or being told to end; not an Exception, so that nothing takes it for an error."""
-
-
-class Interrupts:
-    """Turns the first signal into `Stopped` and is deaf from then on, so that stopping is never cut short."""
-
-    def __init__(self) -> None:
-        self._shields = 0
-        self._is_pending = False
-
-    def listen(self) -> None:
-        """Take over the signals that end the demo."""
-        for number in SIGNALS:
-            signal.signal(number, self._hear)
-
-    @contextmanager
-    def shield(self) -> Iterator[None]:
-        """Hold a signal back until the end of the block."""
-        self._shields += 1
-        try:
-            yield
-        finally:
-            self._shields -= 1
-        self.check()
-
-    def check(self) -> None:
-        """Raise `Stopped` when a signal was heard: Python drops an exception that comes in a destructor."""
-        if self._is_pending and not self._shields:
-            raise Stopped
-
-    def deafen(self) -> None:
-        """Hear no signal any more."""
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-
-    def _hear(self, _number: int, _frame: Any) -> None:
-        self.deafen()
-        self._is_pending = True
-        self.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +60,8 @@ class Demo:
             services=self.services,
             say=self.output.remark,
             shield=self.interrupts.shield,
+            celery=True,
+            metadata=True,
         )
         self.interrupts.listen()
         try:
@@ -125,6 +83,7 @@ class Demo:
             stack.writer.start(_accounts(load_settings()), since=utc_now() - CHANGED_LATELY)
             try:
                 self._watch(stack, instance)
+                fill(stack.product, instance, self.output, look_after=lambda: self._look_after(stack))
                 self._sync_and_verify(stack, instance)
             except BackfillError as error:
                 if once:

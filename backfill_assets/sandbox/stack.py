@@ -30,6 +30,7 @@ from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.ports import answers, free_port
 from backfill_assets.sandbox.postgres import EmbeddedPostgres
 from backfill_assets.sandbox.redis import EmbeddedRedis
+from backfill_assets.sandbox.spiffworkflow.installation import Installation
 from backfill_assets.sandbox.supervisor import Program, Supervisor
 from backfill_assets.sandbox.writer import Writer
 
@@ -55,7 +56,7 @@ class Stack:
     `until` is where the sandbox's records end; it is kept in `home`, so that the truth stays the same at each start.
     `lookback_days` is that of the service where it is None. `say` hears what is being done; `shield` holds back
     interrupts where one would leave a process behind. With `celery`, runs are executed by a worker instead of by
-    processes beside the code server.
+    processes beside the code server; with `metadata`, which needs that, SpiffWorkflow is there too.
     """
 
     home: Path
@@ -67,6 +68,7 @@ class Stack:
     until: datetime = field(default_factory=lambda: utc_now().replace(microsecond=0))
     durable: bool = True
     celery: bool = False
+    metadata: bool = False
     environment: Mapping[str, str] | None = None
     say: Callable[[str], None] = field(default=lambda _text: None)
     shield: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -79,6 +81,7 @@ class Stack:
         self.supervisor = Supervisor(home=self.home, shield=self.shield)
         self.postgres = EmbeddedPostgres(self.home / "postgres", durable=self.durable)
         self.redis = EmbeddedRedis(self.home / "redis")
+        self.product = Installation(home=self.home / "spiffworkflow", postgres=self.postgres)
 
     @property
     def sandbox_url(self) -> str:
@@ -112,6 +115,9 @@ class Stack:
         self._ports = {SANDBOX: free_port(), CODE_SERVER: free_port(self._code_port_of_last_time())}
         if self.celery:
             self.redis.prepare()
+        if self.metadata:
+            self.say("making an installation of SpiffWorkflow ...")
+            self.product.prepare()
         self._write_files()
         self.variables = self._variables()
         self._write_environment()
@@ -261,6 +267,7 @@ class Stack:
             "BACKFILL_SERVICES_FILE": str(self.home / "services.yaml"),
             "BACKFILL_TENANTS_FILE": str(self.home / "tenants.yaml"),
             **celery,
+            **(self.product.variables if self.metadata else {}),
             **credentials,
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from backfill_assets_tests.benchmarks import canonical, detection, memory, metadata, reading, tables
+from backfill_assets_tests.benchmarks import ai, canonical, detection, memory, metadata, reading, tables
 from backfill_assets_tests.benchmarks.measured import Measured
 
 BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
@@ -16,6 +16,7 @@ BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
     canonical.measure,
     metadata.measure,
     tables.measure,
+    ai.measure,
 )
 
 

@@ -66,6 +66,7 @@ def started(
     *,
     runs_at_once: int | None = None,
     celery: bool = False,
+    metadata: bool = False,
     tenants: Collection[str] = TENANTS,
     more: Callable[[EmbeddedPostgres], Mapping[str, str]] = lambda _postgres: {},
 ) -> Iterator[Running]:
@@ -75,7 +76,13 @@ def started(
     """
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
     stack = QuickStack(
-        home=home, port=free_port(), services=("connectwise",), durable=False, celery=celery, environment=around
+        home=home,
+        port=free_port(),
+        services=("connectwise",),
+        durable=False,
+        celery=celery,
+        metadata=metadata,
+        environment=around,
     )
     try:
         stack.prepare()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backfill_assets.sandbox.demo import Interrupts, Stopped
+from backfill_assets.sandbox.interrupts import Interrupts, Stopped
 
 IN_A_DESTRUCTOR = """
 import os, signal

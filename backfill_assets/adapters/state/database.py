@@ -12,6 +12,7 @@ from typing import Self
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
+from backfill_assets.adapters.state.budgets import SqlBudgets
 from backfill_assets.adapters.state.certificates import SqlCertificates
 from backfill_assets.adapters.state.connecting import (
     SECONDS_TO_LOOK,
@@ -42,7 +43,8 @@ class StateDatabase:
         self._engine = engine
         self._locks = Locks(engine.url)
         self.dead_letters = SqlDeadLetters(engine)
-        self._paces = SqlPaces(engine)
+        self.paces = SqlPaces(engine)
+        self.budgets = SqlBudgets(engine)
         self.switches = SqlSwitches(engine)
         self.certificates = SqlCertificates(engine)
         self.handoffs = SqlHandoffs(engine)
@@ -57,11 +59,11 @@ class StateDatabase:
 
     def pacer(self, service: str, tenant: str, pace: Pace) -> Pacer:
         """See `PaceLedger.pacer`."""
-        return self._paces.pacer(service, tenant, pace)
+        return self.paces.pacer(service, tenant, pace)
 
     def breakers(self) -> Sequence[OpenBreaker]:
         """See `PaceLedger.breakers`."""
-        return self._paces.breakers()
+        return self.paces.breakers()
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the lock of this name: one holder at a time among all threads and processes.

@@ -88,7 +88,7 @@ class SharedPacer:
         turn = self._store.change(self._account, decide)
         self._remember(turn.state, turn.now, turn.reserved)
         if turn.is_refused:
-            raise self._refusal(turn)
+            raise refusal(self._account, turn)
         return turn.seconds
 
     def learn(self, advice: Advice) -> None:
@@ -118,14 +118,16 @@ class SharedPacer:
     def _remember(self, state: PaceState, now: int, reserved: int | None) -> None:
         self._seen.state, self._seen.now, self._seen.reserved = state, now, reserved
 
-    def _refusal(self, turn: Turn) -> CircuitOpen:
-        service, tenant = self._account
-        state = turn.state
-        return CircuitOpen(
-            f"{service} of tenant {tenant} failed {state.failures} times in a row, last: {state.reason.rstrip('.')}; "
-            f"it is asked again in {max(1, round(turn.seconds))} s",
-            retry_in=turn.seconds,
-        )
+
+def refusal(account: Account, turn: Turn) -> CircuitOpen:
+    """What is told to one who asks while the breaker is open."""
+    service, tenant = account
+    state = turn.state
+    return CircuitOpen(
+        f"{service} of tenant {tenant} failed {state.failures} times in a row, last: {state.reason.rstrip('.')}; "
+        f"it is asked again in {max(1, round(turn.seconds))} s",
+        retry_in=turn.seconds,
+    )
 
 
 class MemoryPaces:
@@ -148,7 +150,7 @@ class MemoryPaces:
     def change(self, account: Account, decide: Decide[T]) -> T:
         """See `PaceStore.change`."""
         with self._lock:
-            now = _microseconds(self._clock())
+            now = microseconds(self._clock())
             self._states[account], outcome = decide(self._states.get(account, PaceState()), now)
             return outcome
 
@@ -181,7 +183,7 @@ class SqlPaces:
         with transaction(self._engine) as connection:
             row = self._locked(connection, account, which)
             state = _state(row)
-            new, outcome = decide(state, _microseconds(self._clock() if self._clock else row["now"]))
+            new, outcome = decide(state, microseconds(self._clock() if self._clock else row["now"]))
             if new != state:
                 connection.execute(self._write, {**which, **_row(new)})
             return outcome
@@ -226,7 +228,7 @@ def _lock_and_read(is_postgres: bool) -> Select[Any]:
 
 def _state(row: RowMapping) -> PaceState:
     found = {name: row[name] for name in PaceState.__dataclass_fields__}
-    times = {name: _microseconds(found[name]) for name in TIMES if found[name] is not None}
+    times = {name: microseconds(found[name]) for name in TIMES if found[name] is not None}
     return PaceState(**{**found, **times})
 
 
@@ -235,7 +237,8 @@ def _row(state: PaceState) -> dict[str, Any]:
     return {**fields, **{name: _moment(fields[name]) for name in TIMES if fields[name] is not None}}
 
 
-def _microseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 SCHEMA = "backfill"
 """PostgreSQL schema of all our tables; SQLite has none and leaves it out."""
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The revision this code works with: the newest one in `migrations`."""
 
 VERSION_TABLE = "alembic_version"
@@ -178,4 +178,15 @@ METADATA_FIELDS = Table(
     _text("model", primary_key=True),
     _text("field_key", primary_key=True),
     _text("path"),
+)
+
+BUDGETS = Table(
+    "budgets",
+    METADATA,
+    _text("name", primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("tokens_in", BigInteger, nullable=False),
+    Column("tokens_out", BigInteger, nullable=False),
+    Column("nanodollars", BigInteger, nullable=False),
+    Column("tokens_due", BigInteger, nullable=False),
 )

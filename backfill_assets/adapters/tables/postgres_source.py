@@ -41,10 +41,9 @@ FEWEST_ROWS = 100
 GROWTH = 5
 """Larger batches are quicker where rows are narrow; a batch size that was made small on purpose is kept."""
 SMALL_ON_PURPOSE = 10_000
-PIECE = 1 << 18
+PIECE = 1 << 16
 KEYS_AT_ONCE = 1000
 
-_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _TRAILER = b"\xff\xff"
 
 
@@ -222,26 +221,34 @@ class PostgresTables:
 def _copied(connection: Connection, statement: sql.Composable, rows: _Rows) -> Iterator[bytes]:
     """The rows in pieces, without header and trailer, and counted."""
     command = sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(statement)
-    pending: list[bytes] = []
+    pending: list[bytes | bytearray | memoryview] = []
     pended = 0
     with connection.cursor() as cursor, cursor.copy(command) as copy:
+        # What is done for each row is what a copy costs here, so as little as can be is.
         for message in copy:
-            row = bytes(message)
-            if row.startswith(_SIGNATURE):
-                row = row[19 + int.from_bytes(row[15:19], "big") :]
-            if not row or row == _TRAILER:
-                continue
-            pending.append(row)
-            pended += len(row)
-            rows.rows += 1
-            rows.last = row
+            pending.append(message)
+            pended += len(message)
             if pended >= PIECE:
-                rows.size += pended
-                yield b"".join(pending)
+                yield _piece(pending, rows)
                 pending, pended = [], 0
-    if pending:
-        rows.size += pended
-        yield b"".join(pending)
+    if pending and bytes(pending[-1]) == _TRAILER:
+        pending.pop()
+    if pending and (piece := _piece(pending, rows)):
+        yield piece
+
+
+def _piece(messages: list[bytes | bytearray | memoryview], rows: _Rows) -> bytes:
+    """The rows of these messages, the first of which may begin with the header, or be nothing else."""
+    if not rows.rows:
+        first = bytes(messages[0])
+        messages[0] = first[19 + int.from_bytes(first[15:19], "big") :]
+        if messages[0] in (b"", _TRAILER):
+            return b""
+    piece = b"".join(messages)
+    rows.rows += len(messages)
+    rows.size += len(piece)
+    rows.last = bytes(messages[-1])
+    return piece
 
 
 def _key(connection: Connection, shape: TableShape, columns: Sequence[Column], row: bytes) -> Key:

@@ -88,7 +88,8 @@ def moved(columns: Iterable[Column]) -> sql.Composed:
 
 def key_digest(key: Sequence[str]) -> sql.Composed:
     """How many keys, and a cheap sum over them: it only has to notice that some are gone."""
-    return sql.SQL("count(*), coalesce(sum(hashtext(ROW({})::text)), 0)::text").format(names(key))
+    whole = texts(key) if len(key) == 1 else sql.SQL("ROW({})::text").format(names(key))
+    return sql.SQL("count(*), coalesce(sum(hashtext({})), 0)::text").format(whole)
 
 
 def row_text(columns: Sequence[str]) -> sql.Composed:

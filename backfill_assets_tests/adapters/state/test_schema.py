@@ -19,7 +19,7 @@ from backfill_assets.adapters.state.tables import METADATA, SCHEMA, SCHEMA_REVIS
 from backfill_assets.core.pacing import Pace
 from backfill_assets.errors import ConfigurationError
 
-REVISIONS = ["0001", "0002", "0003", "0004"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
 
 
 def run_sql(url: str, statement: str) -> None:
@@ -60,7 +60,7 @@ def test_a_migrated_database_is_what_the_code_declares(state_url: str) -> None:
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, declared) == []
         schema = None if state_url.startswith("sqlite") else SCHEMA
-        ours = {"certificates", "dead_letters", "handoffs", "metadata_fields", "paces", "process_models"}
+        ours = {"budgets", "certificates", "dead_letters", "handoffs", "metadata_fields", "paces", "process_models"}
         tables = {*ours, "service_switches", "alembic_version"}
         assert set(inspect(connection).get_table_names(schema=schema)) == tables
     engine.dispose()
@@ -111,16 +111,16 @@ def test_a_migration_from_the_first_revision_keeps_what_is_there(empty_url: str)
     switches = "service_switches" if empty_url.startswith("sqlite") else f"{SCHEMA}.service_switches"
     seen_at = "2024-05-01 12:00:00" + ("" if empty_url.startswith("sqlite") else "+00")
     run_sql(empty_url, f"INSERT INTO {switches} VALUES ('acme', 'connectwise', true, '{seen_at}')")
-    with pytest.raises(ConfigurationError, match=r"is at revision 0001 .* needs revision 0004"):
+    with pytest.raises(ConfigurationError, match=r"is at revision 0001 .* needs revision 0005"):
         StateDatabase.open(empty_url)
-    assert initialise(empty_url) == ["0002", "0003", "0004"]
+    assert initialise(empty_url) == ["0002", "0003", "0004", "0005"]
     with StateDatabase.open(empty_url) as state:
         assert state.switches.seen().get(("acme", "connectwise")) is True
         assert state.pacer("connectwise", "acme", Pace(requests_per_minute=60)).admit() == 0
 
 
 def test_opening_an_empty_database_names_the_command_to_run(empty_url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"has no schema yet .* revision 0004; run `backfill init`"):
+    with pytest.raises(ConfigurationError, match=r"has no schema yet .* revision 0005; run `backfill init`"):
         StateDatabase.open(empty_url)
     if empty_url.startswith("sqlite"):
         assert not Path(empty_url.removeprefix("sqlite:///")).exists()
@@ -128,7 +128,7 @@ def test_opening_an_empty_database_names_the_command_to_run(empty_url: str) -> N
 
 def test_opening_another_revision_names_both(state_url: str) -> None:
     run_sql(state_url, f"UPDATE {version_table(state_url)} SET version_num = '0000'")
-    with pytest.raises(ConfigurationError, match=r"is at revision 0000 .* needs revision 0004; run `backfill init`"):
+    with pytest.raises(ConfigurationError, match=r"is at revision 0000 .* needs revision 0005; run `backfill init`"):
         StateDatabase.open(state_url)
 
 

@@ -121,7 +121,10 @@ def test_every_type_arrives_unchanged(ends: Ends) -> None:
     ends.at_both(f"{KINDS}; CREATE TABLE t (k int PRIMARY KEY, {columns})")
     values = ", ".join("'" + value.replace("'", "''") + "'" for _, value in TYPES)
     ends.at_source(f"INSERT INTO t VALUES (1, {values}); INSERT INTO t (k) VALUES (2)")
-    _, verdict = ends.copy(ends.load())
+    load = ends.load()
+    _, verdict = ends.copy(load)
+    # Servers before 14 take no binary form that names types of one's own by number.
+    assert [column.type for column in load.shape.columns if column.by_text] == ["mood[]", "pair"]
     assert verdict.complete
     assert ends.same()
     assert ends.at_destination("SELECT c0::text FROM t WHERE k = 1") == [(TYPES[0][1],)]
