@@ -20,10 +20,12 @@ from backfill_assets.core.certificates import CertificateLedger
 from backfill_assets.core.dead_letters import DeadLetterLedger
 from backfill_assets.core.handoff import HandoffLedger
 from backfill_assets.core.instances import InstanceDatabase
+from backfill_assets.core.jobs import JobQueue, Route, SourceServer
 from backfill_assets.core.metadata import FieldLedger, MemoryFields
 from backfill_assets.core.pacing import OpenBreaker, Pace, Pacer, Unpaced
 from backfill_assets.core.source import RecordSource
 from backfill_assets.core.switches import SwitchLedger
+from backfill_assets.core.tables import TableDestination, TableSource
 from backfill_assets.core.windows import Clock, utc_now
 from backfill_assets.errors import UsageError
 from backfill_assets.settings import Settings, TenantService, load_settings
@@ -41,6 +43,23 @@ def _no_product() -> AbstractContextManager[InstanceDatabase]:
     raise UsageError("process metadata is switched off, so there is no database of the product to open")
 
 
+def _no_queue() -> AbstractContextManager[JobQueue]:
+    """Where table backfill is off."""
+    raise UsageError("table backfill is switched off; set BACKFILL_QUEUE_DATABASE_URL to the queue's database")
+
+
+def _open_table_source(server: SourceServer) -> AbstractContextManager[TableSource]:
+    from backfill_assets.adapters.tables.opening import open_source
+
+    return open_source(server)
+
+
+def _open_table_destination(route: Route) -> AbstractContextManager[TableDestination]:
+    from backfill_assets.adapters.tables.opening import open_destination
+
+    return open_destination(route)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
     """The parts, put together; tests put their own in.
@@ -48,7 +67,8 @@ class Wiring:
     `connect` opens a source for reading, `probe` one that only tells within seconds whether the connection works.
     `breakers` are the services that nobody asks at the moment. `publish_watermark` tells other programs from when on a
     (tenant, table) has to be read by them. `fields` are the metadata fields known, `instances` opens the database that
-    holds the process instances.
+    holds the process instances. `queue` opens the queue of tables, `table_source` and `table_destination` what its jobs
+    read and write.
     """
 
     settings: Settings
@@ -65,6 +85,9 @@ class Wiring:
     clock: Clock = utc_now
     fields: FieldLedger = field(default_factory=MemoryFields)
     instances: Callable[[], AbstractContextManager[InstanceDatabase]] = _no_product
+    queue: Callable[[], AbstractContextManager[JobQueue]] = _no_queue
+    table_source: Callable[[SourceServer], AbstractContextManager[TableSource]] = _open_table_source
+    table_destination: Callable[[Route], AbstractContextManager[TableDestination]] = _open_table_destination
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
         """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
@@ -131,6 +154,9 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             publish_watermark=_publisher(settings),
             fields=state.fields,
             instances=_product(settings),
+            queue=table_queue(settings),
+            table_source=_open_table_source,
+            table_destination=_open_table_destination,
         )
 
 
@@ -144,6 +170,20 @@ def _product(settings: Settings) -> Callable[[], AbstractContextManager[Instance
         from backfill_assets.adapters.spiffworkflow.opening import open_instances
 
         return open_instances(url)
+
+    return opened
+
+
+def table_queue(settings: Settings) -> Callable[[], AbstractContextManager[JobQueue]]:
+    """How the queue of tables is opened: when somebody asks for it, and not before."""
+    if settings.queue_database_url is None:
+        return _no_queue
+    url, key = settings.queue_database_url.get_secret_value(), settings.credential_encryption_key
+
+    def opened() -> AbstractContextManager[JobQueue]:
+        from backfill_assets.adapters.queue.opening import open_queue
+
+        return open_queue(url, key.get_secret_value() if key else None)
 
     return opened
 

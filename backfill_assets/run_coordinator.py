@@ -18,6 +18,7 @@ from dagster._core.storage.tags import (
 
 from backfill_assets.adapters.rest.registry import connectors
 from backfill_assets.launching import DOMAIN_TAG, HISTORY, SERVICE_TAG, SYNC, TENANT_TAG
+from backfill_assets.table_backfill.runs import TAGS, is_of_a_job
 from backfill_assets.tenant_history.partitions import service_of, tenant_of
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ def missing_tags(run: DagsterRun) -> Mapping[str, str]:
 
 
 def _whose(run: DagsterRun) -> Mapping[str, str]:
+    if is_of_a_job(run):
+        return TAGS
     services = {service_of(asset) for asset in run.asset_selection or ()}
     if len(services) != 1 or not services <= connectors().keys():
         return {}

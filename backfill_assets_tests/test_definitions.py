@@ -40,7 +40,8 @@ for variables in json.loads(sys.argv[1]):
     loaded = sorted(name for name in sys.modules if "process_metadata" in name and ".configuration." not in name)
     more = {"external": external, "loaded": loaded, "all": sorted(windows)}
     told.append({**more, "grains": grains, "sensors": sensors, "tenants": tenants, "schedules": schedules})
-heavy = [name for name in ("pandas", "duckdb", "snowflake", "spacy", "alembic", "boto3") if name in sys.modules]
+heavy = ("pandas", "duckdb", "snowflake", "spacy", "alembic", "boto3", "psycopg", "cryptography")
+heavy = [name for name in heavy if name in sys.modules]
 print(json.dumps({"told": told, "heavy": heavy}))
 """
 
@@ -76,6 +77,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     configurations.append({"BACKFILL_DATABASE_URL": "postgresql://me:secret@127.0.0.1:1/away"})
     configurations.append(METADATA)
     configurations.append({**METADATA, "BACKFILL_DOMAINS": "tenant_history"})
+    configurations.append({"BACKFILL_QUEUE_DATABASE_URL": "postgresql://me:secret@127.0.0.1:1/platform"})
     return load(folder, configurations)
 
 
@@ -115,7 +117,7 @@ def test_an_existing_backfill_config_loads_unchanged(loaded: Any) -> None:
 def test_the_sensors_run_by_default_and_often(loaded: Any) -> None:
     ours = {"new_tenant_services", "backfill_hours"}
     for number, told in enumerate(loaded["told"]):
-        more = {"new_metadata_fields"} if number == 6 else set()
+        more = {6: {"new_metadata_fields"}, 8: {"queued_tables"}}.get(number, set())
         assert {name for name, _, _ in told["sensors"]} == ours | more
         for _, status, seconds in told["sensors"]:
             assert status == "RUNNING"
@@ -149,6 +151,11 @@ def test_nothing_of_process_metadata_is_loaded_unless_it_is_switched_on(loaded: 
 def test_switched_on_the_metadata_rows_are_an_asset_below_the_process_models(loaded: Any) -> None:
     assert loaded["told"][6]["external"] == ["process_metadata/process_models"]
     assert ROWS in loaded["told"][6]["all"]
+
+
+def test_jobs_of_tables_are_an_asset_where_there_is_a_queue(loaded: Any) -> None:
+    with_queue = [number for number, told in enumerate(loaded["told"]) if "table_backfill/table_rows" in told["all"]]
+    assert with_queue == [8]
 
 
 def test_process_metadata_without_celery_stops_the_load_with_the_sentence_of_the_product(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from backfill_assets.adapters.rest.registry import connectors
+from backfill_assets.configuration.domains import DOMAINS
 from backfill_assets.errors import ConfigurationError
 from backfill_assets.settings import Settings, load_settings
 from backfill_assets_tests.configuration.settings_under_test import (
@@ -89,9 +90,13 @@ def test_a_database_url_names_the_driver_that_is_used(given: str, used: str | No
         (
             "BACKFILL_DOMAINS",
             "tenant_history, tenants",
-            "BACKFILL_DOMAINS names 'tenants', which is no domain; known are tenant_history, process_metadata",
+            f"BACKFILL_DOMAINS names 'tenants', which is no domain; known are {', '.join(DOMAINS)}",
         ),
-        ("BACKFILL_DOMAINS", ",", "BACKFILL_DOMAINS names no domain; known are tenant_history, process_metadata"),
+        (
+            "BACKFILL_DOMAINS",
+            ",",
+            "BACKFILL_DOMAINS names no domain; known are tenant_history, process_metadata, table_backfill",
+        ),
         (
             "BACKFILL_DATABASE_URL",
             "mysql://u:hush-hush@host/state",
@@ -193,7 +198,7 @@ def test_everything_that_is_wrong_is_told_at_once(files: Files) -> None:
         "services.yaml: services.desk.grain must be daily, weekly or monthly, not 'hourly'",
         "tenants.yaml: tenants.acme.time_zone must be a time zone like Europe/Berlin, not 'Mars'",
         "tenants.yaml: tenants.globex.services.dusk is not a service that is known; known are desk",
-        "BACKFILL_DOMAINS names 'none', which is no domain; known are tenant_history, process_metadata",
+        "BACKFILL_DOMAINS names 'none', which is no domain; known are tenant_history, process_metadata, table_backfill",
         "BACKFILL_TENANT_SOURCE must be file or dynamodb",
     ]
 

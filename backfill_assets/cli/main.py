@@ -6,8 +6,10 @@ from backfill_assets.cli.dead_letters import dead_letters
 from backfill_assets.cli.metadata import metadata
 from backfill_assets.cli.operate import cancel, resume
 from backfill_assets.cli.reconcile import reconcile
+from backfill_assets.cli.reconcile_table import table as reconcile_table
 from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
+from backfill_assets.cli.tables import delete, jobs, status, table, tables
 from backfill_assets.cli.tenant_history import services, trigger
 from backfill_assets.cli.worker import worker
 
@@ -22,5 +24,23 @@ def main() -> None:
     """
 
 
-for command in (trigger, metadata, services, cancel, resume, dead_letters, reconcile, init, worker, sandbox, demo):
+reconcile.add_command(reconcile_table)
+for command in (
+    trigger,
+    metadata,
+    table,
+    services,
+    tables,
+    jobs,
+    status,
+    cancel,
+    resume,
+    delete,
+    dead_letters,
+    reconcile,
+    init,
+    worker,
+    sandbox,
+    demo,
+):
     main.add_command(command)

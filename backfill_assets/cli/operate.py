@@ -3,6 +3,7 @@
 import click
 
 from backfill_assets.cli.command import BackfillCommand, Output
+from backfill_assets.cli.tables import cancel_job, is_job, resume_job
 
 
 @click.command(cls=BackfillCommand)
@@ -13,6 +14,9 @@ def cancel(output: Output, backfill_id: str) -> None:
 
     What is committed stays; the chunk in flight is read again by `backfill resume`.
     """
+    if is_job(backfill_id):
+        cancel_job(output, backfill_id)
+        return
     from backfill_assets import launching
     from backfill_assets.cli.instance import open_instance
     from backfill_assets.settings import load_settings
@@ -30,7 +34,10 @@ def cancel(output: Output, backfill_id: str) -> None:
 @click.option("--wait", is_flag=True, help="Show progress until it has ended.")
 @click.pass_obj
 def resume(output: Output, backfill_id: str, wait: bool) -> None:
-    """Launch what the ended backfill ID left undone."""
+    """Launch what the ended backfill ID left undone; a job of a table goes on after its last commit."""
+    if is_job(backfill_id):
+        resume_job(output, backfill_id, wait=wait)
+        return
     from backfill_assets import launching
     from backfill_assets.cli.instance import asset_graph, open_instance
     from backfill_assets.cli.progress import until_ended

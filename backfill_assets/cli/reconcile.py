@@ -27,7 +27,7 @@ COLUMNS = ("compared", "source", "lake", "missing", "gone", "changed", "counts")
 
 @click.group()
 def reconcile() -> None:
-    """Is everything there? Compare the lake with its source again, at any time."""
+    """Is everything there? Compare what was filled in with its source again, at any time."""
 
 
 @reconcile.command(cls=BackfillCommand)

@@ -8,10 +8,17 @@ from backfill_assets.cli.command import BackfillCommand, Output
 @click.command(cls=BackfillCommand)
 @click.pass_obj
 def init(output: Output) -> None:
-    """Create or migrate the state database."""
+    """Create or migrate the state database, and create what the queue of tables lacks."""
     from backfill_assets.adapters.state.schema import initialise
     from backfill_assets.settings import load_settings
 
-    applied = list(initialise(load_settings().database_url.get_secret_value()))
+    settings = load_settings()
+    applied = list(initialise(settings.database_url.get_secret_value()))
     text = f"applied {', '.join(applied)}" if applied else "the state database is up to date"
-    output.facts({"applied": applied}, text=text)
+    created: list[str] = []
+    if settings.queue_database_url is not None:
+        from backfill_assets.adapters.queue.connecting import initialise as create_queue
+
+        created = list(create_queue(settings.queue_database_url.get_secret_value()))
+        text += f"; created {', '.join(created)}" if created else "; the queue's tables are there"
+    output.facts({"applied": applied, "created": created}, text=text)

@@ -5,7 +5,7 @@ sensor fills in; each test asks for an older range of its own, so that tests do 
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from dagster import DagsterInstance
 
 from backfill_assets.sandbox.dataset import TENANTS
 from backfill_assets.sandbox.ports import free_port
+from backfill_assets.sandbox.postgres import EmbeddedPostgres
+from backfill_assets_tests.end_to_end.moving import table_databases
 from backfill_assets_tests.end_to_end.running import QuickStack, Running
 
 HERE = Path(__file__).parent
@@ -53,7 +55,7 @@ def _only_one_worker(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The running stack, which runs less at once than a real one."""
-    with started(tmp_path_factory.mktemp("stack"), SERVICE, runs_at_once=RUNS_AT_ONCE) as running:
+    with started(tmp_path_factory.mktemp("stack"), SERVICE, runs_at_once=RUNS_AT_ONCE, more=table_databases) as running:
         yield running
 
 
@@ -66,8 +68,12 @@ def started(
     celery: bool = False,
     metadata: bool = False,
     tenants: Collection[str] = TENANTS,
+    more: Callable[[EmbeddedPostgres], Mapping[str, str]] = lambda _postgres: {},
 ) -> Iterator[Running]:
-    """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left."""
+    """A running stack with these settings of ConnectWise; when it is stopped, none of its processes is left.
+
+    `more` makes databases beside those of the stack and returns the variables that name them.
+    """
     around = {**os.environ, "BACKFILL_SERVICES_FILE": str(home / "services.yaml")}  # noqa: TID251
     stack = QuickStack(
         home=home,
@@ -79,7 +85,10 @@ def started(
         environment=around,
     )
     try:
-        environment = {**around, **stack.prepare()}
+        stack.prepare()
+        stack.variables.update(more(stack.postgres))
+        environment = {**around, **stack.variables}
+        stack.supervisor.environment = environment
         _connect(home / "tenants.yaml", tenants)
         if runs_at_once is not None:
             _let_fewer_run_at_once(home / "dagster" / "dagster.yaml", runs_at_once)
