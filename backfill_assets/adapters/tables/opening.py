@@ -10,7 +10,7 @@ from backfill_assets.core.jobs import Route, SourceServer
 from backfill_assets.core.tables import TableDestination, TableSource
 from backfill_assets.errors import PermanentError
 
-POSTGRES = "POSTGRES"
+POSTGRES, PARQUET = "POSTGRES", "PARQUET"
 
 
 @contextmanager
@@ -30,8 +30,14 @@ def open_source(server: SourceServer) -> Iterator[TableSource]:
 @contextmanager
 def open_destination(route: Route) -> Iterator[TableDestination]:
     """Where a route leads; it is reached when it is first asked."""
+    if route.kind == PARQUET:
+        with closing(_folder(route)) as folder:
+            yield folder
+        return
     if route.kind != POSTGRES:
-        raise PermanentError(f"destination {route.name} is of type {route.kind}; rows can be brought to {POSTGRES}")
+        raise PermanentError(
+            f"destination {route.name} is of type {route.kind}; rows can be brought to {POSTGRES} and {PARQUET}"
+        )
     from psycopg.conninfo import make_conninfo
 
     from backfill_assets.adapters.tables.postgres_destination import PostgresDestination
@@ -49,3 +55,16 @@ def open_destination(route: Route) -> Iterator[TableDestination]:
     )
     with closing(PostgresDestination(conninfo)) as destination:
         yield destination
+
+
+def _folder(route: Route) -> TableDestination:
+    from pathlib import Path
+
+    from backfill_assets.adapters.lake.opening import open_storage
+    from backfill_assets.adapters.tables.parquet import ParquetDestination
+
+    root = route.config.get("path")
+    if not root:
+        raise PermanentError(f"the config of destination {route.name} has no path; name a folder or s3://bucket")
+    place = root if str(root).startswith("s3://") else Path(str(root))
+    return ParquetDestination(open_storage(place, endpoint_url=route.config.get("endpoint_url")))

@@ -11,6 +11,7 @@ for, so that a kill leaves it to the next run.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,15 +75,16 @@ class PostgresDestination:
             self._start(load, source)
             stages = [self._make_stage(load, columns, number) for number in range(2)]
         names_read = [column.name for column in columns]
-        batches = source.batches(load, columns=names_read, form=Form.COPY, after=position.last)
-        if not load.shape.key:
-            yield self._write_whole(load, columns, batches, stages[0])
-            return
-        for batch in batches:
-            stages.reverse()
-            with told(self._conninfo):
-                position, unchecked = self._write(load, source, columns, batch, stages[0], position, unchecked)
-            yield position
+        batches: Any = source.batches(load, columns=names_read, form=Form.COPY, after=position.last)
+        with closing(batches):
+            if not load.shape.key:
+                yield self._write_whole(load, columns, batches, stages[0])
+                return
+            for batch in batches:
+                stages.reverse()
+                with told(self._conninfo):
+                    position, unchecked = self._write(load, source, columns, batch, stages[0], position, unchecked)
+                yield position
         with told(self._conninfo), self._connection.transaction():
             self._recheck(load, source, unchecked)
             self._connection.execute(

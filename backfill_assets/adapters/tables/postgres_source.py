@@ -87,12 +87,14 @@ class PostgresTables:
 
     def batches(self, load: Load, *, columns: Sequence[str], form: Form, after: Key | None) -> Iterator[Batch]:
         """See `TableSource.batches`."""
-        if form is not Form.COPY:
-            raise PermanentError(f"PostgreSQL gives rows as {Form.COPY}, not as {form}")
+        if form is Form.ROWS:
+            raise PermanentError(f"PostgreSQL gives no rows as {form}; ask for {Form.COPY} or {Form.ARROW}")
         connection = connected(self._conninfo)
         try:
             wanted = [column for column in load.shape.columns if column.name in columns]
-            if load.shape.key:
+            if form is Form.ARROW:
+                yield from self._as_arrow(connection, load, wanted, after)
+            elif load.shape.key:
                 yield from self._by_key(connection, load, wanted, after)
             else:
                 yield from self._whole(connection, load, wanted)
@@ -170,6 +172,22 @@ class PostgresTables:
         return sql.SQL("SELECT {} FROM {} WHERE {} AND {}").format(
             wanted, table_of(load.shape), condition(load.filter), within(load.shape.key, span)
         )
+
+    def _as_arrow(
+        self, connection: Connection, load: Load, columns: Sequence[Column], after: Key | None
+    ) -> Iterator[Batch]:
+        from backfill_assets.adapters.tables.arrow import table_of as arrow_table_of
+
+        key = load.shape.key
+        wanted = sql.SQL("{}, {}").format(texts([column.name for column in columns]), texts(key))
+        ending = sql.SQL(" ORDER BY {} LIMIT {}").format(names(key), sql.Literal(load.batch_rows))
+        while True:
+            with told(self._conninfo):
+                rows = connection.execute(self._select(load, Span(after=after), wanted) + ending).fetchall()
+            if not rows:
+                return
+            after = tuple(rows[-1][len(columns) :])
+            yield Batch(rows=len(rows), last=after, content=arrow_table_of(columns, rows))
 
     def _by_key(
         self, connection: Connection, load: Load, columns: Sequence[Column], after: Key | None

@@ -32,7 +32,7 @@ def watch() -> None:
         wait_for_the_parent(f"runs {text.split(None, 1)[0]}")
         return execute(connection, statement, *arguments, **options)
 
-    psycopg.Connection.execute = stopping  # type: ignore[method-assign]
+    psycopg.Connection.execute = stopping  # type: ignore[method-assign, assignment]
 
 
 def copy(ends: Ends) -> None:

@@ -201,10 +201,8 @@ def test_a_right_that_is_lacking_is_named(ends: Ends) -> None:
         f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON t TO {role}; GRANT CREATE ON SCHEMA public TO {role}"
     )
     try:
-        url = psycopg.conninfo.conninfo_to_dict(ends.destination)
         poor = Ends(
-            source=ends.source,
-            destination=psycopg.conninfo.make_conninfo(**{**url, "user": role, "password": "x"}),
+            source=ends.source, destination=psycopg.conninfo.make_conninfo(ends.destination, user=role, password="x")
         )
         with pytest.raises(CredentialRefused, match="permission denied for table t; grant that right"):
             poor.copy(poor.load())
