@@ -1,8 +1,8 @@
 """Finding and replacing what is private, in this process.
 
 Here belong Presidio's recognizers over our rules, the model of names, and the replacement. A text is gone over until
-nothing more is found, since the model reads a text anew once something in it was replaced: so scrubbing what is scrubbed
-changes nothing. Presidio and spaCy take seconds to import and are imported at the first use.
+nothing more is found, since the model reads a text anew once something in it was replaced: so scrubbing again changes
+nothing. Presidio and spaCy take seconds to import and are imported at the first use.
 """
 
 import re
@@ -65,12 +65,21 @@ def _by_rules(text: str) -> Iterator[Span]:
 def _people(texts: Sequence[str]) -> list[list[Span]]:
     return [
         [
-            Span(start=person.start_char, end=person.end_char, entity="NAME")
+            piece
             for person in document.ents
-            if person.label_ == "PERSON" and _looks_like_a_name(person.text)
+            if person.label_ == "PERSON"
+            # A placeholder reads like a capital word, and must not make a name of what stands around it.
+            for piece in _outside(
+                Span(start=person.start_char, end=person.end_char, entity="NAME"), _placeholders(text)
+            )
+            if _looks_like_a_name(text[piece.start : piece.end])
         ]
-        for document in _model().pipe(texts)
+        for text, document in zip(texts, _model().pipe(texts), strict=True)
     ]
+
+
+def _placeholders(text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in _PLACEHOLDER.finditer(text)]
 
 
 def _looks_like_a_name(text: str) -> bool:
@@ -82,7 +91,7 @@ def _looks_like_a_name(text: str) -> bool:
 
 def _settle(text: str, spans: Iterable[Span]) -> list[Span]:
     """In order and apart from each other: what overlaps becomes one; what is a placeholder already stays as it is."""
-    fixed = [match.span() for match in _PLACEHOLDER.finditer(text)]
+    fixed = _placeholders(text)
     pieces = (piece for span in spans for piece in _outside(span, fixed))
     settled: list[Span] = []
     for span in sorted(piece for piece in pieces if any(map(str.isalnum, text[piece.start : piece.end]))):

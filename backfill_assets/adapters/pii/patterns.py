@@ -1,7 +1,7 @@
 """The rules that need no model: which characters, after which words, with which check digits.
 
 Here belong patterns and check digits, for English and Chinese text. They are written for the `regex` module, whose
-lookbehinds may be of any length, so that the word before a number decides about it and stays in the text. `\\b` is of no
+lookbehinds may be of any length, so that the word before a number decides about it and stays in the text. `\\b` is no
 use beside Chinese characters; hence the explicit boundaries. Who changes a pattern changes `RULES_VERSION` too.
 """
 
@@ -50,6 +50,11 @@ def resident(text: str) -> bool:
 def no_device(text: str) -> bool:
     """Whether no word of it is that of a device: "2 Table Drive" is no address, "Artis Zee" no person."""
     return words.DEVICE_WORDS.isdisjoint(text.lower().replace(".", " ").replace(",", " ").split())
+
+
+def street(text: str) -> bool:
+    """Whether it can be an address; a drive is a street too."""
+    return no_device(" ".join(word for word in text.split() if word.strip(".,").lower() not in {"drive", "dr"}))
 
 
 def _after(context: str, value: str, *, gap: str = _GAP) -> str:
@@ -108,7 +113,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         entity="BANK",
         pattern=_after(
-            rf"(?:bank )?(?:account|acct|a/c)\.?{_NO}|iban|(?:银行|开户)?(?:账号|帐号|账户)", rf"[A-Z0-9]*\d(?:[ -]?\d){{5,}}{_END}"
+            rf"(?:bank )?(?:account|acct|a/c)\.?{_NO}|iban|(?:银行|开户)?(?:账号|帐号|账户)",
+            rf"[A-Z0-9]*\d(?:[ -]?\d){{5,}}{_END}",
         ),
     ),
     Rule(
@@ -136,12 +142,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         entity="PHONE",
         pattern=_after(
-            rf"(?:tele)?phone{_NO}|tel|call|mobile|cell|fax|联系电话|电话|手机号?码?|传真", rf"\+?\(?\d[\d ().-]{{5,16}}\d{_END}"
+            rf"(?:tele)?phone{_NO}|tel|call|mobile|cell|fax|联系电话|电话|手机号?码?|传真",
+            rf"\+?\(?\d[\d ().-]{{5,16}}\d{_END}",
         ),
     ),
     Rule(
         entity="DOB",
-        pattern=_after(r"dob|d\.o\.b\.?|date of birth|birth ?date|birthday|born(?: on)?|出生日期|出生于|出生|生日", _DATE),
+        pattern=_after(
+            r"dob|d\.o\.b\.?|date of birth|birth ?date|birthday|born(?: on)?|出生日期|出生于|出生|生日", _DATE
+        ),
     ),
     Rule(
         entity="ADDRESS",
@@ -150,19 +159,19 @@ RULES: tuple[Rule, ...] = (
             rf"(?:{_STREET})\b\.?(?:,? (?:Suite|Ste|Apt|Unit|Floor)\.? ?#?\w+)?"
             r"(?:, \p{Lu}\p{L}+(?: \p{Lu}\p{L}+)?,? [A-Z]{2} \d{5}(?:-\d{4})?)?"
         ),
-        valid=no_device,
+        valid=street,
     ),
     Rule(entity="ADDRESS", pattern=rf"{_START}(?i:P\.? ?O\.? ?Box) \d+"),
     Rule(entity="ADDRESS", pattern=rf"(?:{_PROVINCE}{_DISTRICT}|{_HAN}{{1,7}}区){_ROAD}{_UNIT}"),
     Rule(
         entity="ADDRESS",
-        pattern=_after("地址|寄到|送到|送至|快递至|寄至|位于|住址", rf"{_HAN}{{2,20}}\d{{1,5}}号{_UNIT}", gap="[:：是为]{0,2}"),
+        pattern=_after(
+            "地址|寄到|送到|送至|快递至|寄至|位于|住址", rf"{_HAN}{{2,20}}\d{{1,5}}号{_UNIT}", gap="[:：是为]{0,2}"
+        ),
     ),
     Rule(
         entity="NAME",
-        pattern=_after(
-            "|".join(words.PERSON_WORDS), rf"(?:(?:Dr|Mrs?|Ms|Prof)\.? )?{_LATIN_NAME}", gap=r"[:.]? {1,2}"
-        ),
+        pattern=_after("|".join(words.PERSON_WORDS), rf"(?:(?:Dr|Mrs?|Ms|Prof)\.? )?{_LATIN_NAME}", gap=r"[:.]? {1,2}"),
         valid=no_device,
     ),
     Rule(
@@ -175,7 +184,5 @@ RULES: tuple[Rule, ...] = (
 
 CLASSES_BY_STRENGTH: Mapping[str, int] = {
     name: strength
-    for strength, name in enumerate(
-        ("EMAIL", "ID", "CARD", "BANK", "MRN", "SERIAL", "PHONE", "DOB", "ADDRESS", "NAME")
-    )
+    for strength, name in enumerate(("EMAIL", "ID", "CARD", "BANK", "MRN", "SERIAL", "PHONE", "DOB", "ADDRESS", "NAME"))
 }

@@ -1,7 +1,7 @@
 """The scrubber that runs use: several processes, and nothing is scrubbed twice.
 
-Here belong the pool, its death, and the memory of what was scrubbed. Workers are spawned, never forked: a run has threads.
-Each loads the model once, at its first texts. No message holds a text: not of an error in a worker either.
+Here belong the pool, its death, and the memory of what was scrubbed. Workers are spawned, never forked: a run has
+threads. Each loads the model once, at its first texts. No message holds a text: not of an error in a worker either.
 """
 
 import hashlib
@@ -83,8 +83,8 @@ class PooledScrubber:
         except BrokenProcessPool:
             self._discard(pool)
             raise RejectedRecord(
-                f"A process that scrubs texts died while it had {len(texts)} of them; none was let through. New ones are "
-                "started at the next try; where a single text does this again, look at that record and at the memory."
+                f"A process that scrubs texts died while it had {len(texts)} of them; none was let through. New ones "
+                "are started at the next try; where a single text does this again, look at that record and at the memory."
             ) from None
 
     def _workers(self) -> ProcessPoolExecutor:
@@ -122,7 +122,8 @@ def scrub_slice(texts: Sequence[str], *, names: bool) -> list[Scrubbed]:
         return scrub(texts, names=names)
     except ConfigurationError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, its message may quote the text
         raise RejectedRecord(
-            f"{len(texts)} texts could not be scrubbed ({type(error).__name__}); none was let through. Look at the record."
+            f"{len(texts)} texts could not be scrubbed ({type(error).__name__}); none was let through. "
+            "Look at the record."
         ) from None

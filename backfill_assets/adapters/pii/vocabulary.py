@@ -6,21 +6,22 @@ Chinese surnames. No rule belongs here. Who changes a word changes `RULES_VERSIO
 
 DEVICE_WORDS = frozenset(
     """
-    access accession achieva acuson adapter aera air alarm allura ambition anode apex aquilion arcadis arm artis artifact
-    assembly azurion battery bearing bed big board body bore brilliance bucky button cabinet cable calibration camera card
-    cassette cathode cell chiller cios coil cold collimator compressor connector console contrast controller cooling
-    cooler core cradle ct customer cycle data defibrillator definition detector device diamond dicom dimensions discovery
-    display door dose dr drive edge elara elite emergency encoder engine epiq error exposure fan field filter flash flat
-    fluoroscopy footswitch force frame fuse gantry generator go gradient grid hard head helium high hospital hvps image
-    infinix infusion ingenia ingenuity injector intensifier intevo interface interlock iq juniper lamp laser linac log
-    logiq lunar luminos machine magnet magnetom maintenance mammography mobilett modality module monitor motor mri multitom
-    multix network node oil optima orbic orthophos outage pacs panel part patient pdu perspective pet phantom pheno power
-    preventive pressure printer pristina probe pump radiology raid reconstruction replaced report reset revolution ris
-    room rotation rotor scan scanner selenia senographe sensor sequoia server service shield site skyra slip software
-    somatom spiral stand sterilizer stop storage straton supply switch symbia syngo system table tank test tilt titan tray
-    triumph trubeam truebeam tube ultrasound unit ups vantage ventilator via vida vivid voltage voluson water workstation
-    worklist x-ray xper ysio zee
-    """.split()
+    access accession achieva acuson adapter aera air alarm allura ambition anode apex aquilion arcadis arm artis
+    artifact assembly azurion battery bearing bed big board body bore brilliance bucky button cabinet cable
+    calibration camera card cassette cathode cell chiller cios coil cold collimator compressor connector console
+    contrast controller cooling cooler core cradle ct customer cycle data defibrillator definition detector device
+    diamond dicom dimensions discovery display door dose dr drive edge elara elite emergency encoder engine epiq
+    error exposure fan field filter flash flat fluoroscopy footswitch force frame fuse gantry generator go gradient
+    grid hard head helium high hospital hvps image infinix infusion ingenia ingenuity injector intensifier intevo
+    interface interlock iq juniper lamp laser linac log logiq lunar luminos machine magnet magnetom maintenance
+    mammography mobilett modality module monitor motor mri multitom multix network node oil optima orbic orthophos
+    outage pacs panel part patient pdu perspective pet phantom pheno power preventive pressure printer pristina
+    probe pump radiology raid reconstruction replaced report reset revolution ris room rotation rotor scan scanner
+    selenia senographe sensor sequoia server service shield site skyra slip software somatom spiral stand sterilizer
+    stop storage straton supply switch symbia syngo system table tank test tilt titan tray triumph trubeam truebeam
+    tube ultrasound unit ups vantage ventilator via vida vivid voltage voluson water workstation worklist x-ray xper
+    ysio zee
+    """.split()  # noqa: SIM905 - a list of this length is unreadable
 )
 """In lower case; a model's "person" that holds one of them is a thing."""
 

@@ -30,17 +30,20 @@ def lines(half: str) -> list[Line]:
     return [
         Line(
             text=_KEPT.sub(r"\1", _PRIVATE.sub(r"\2", line)),
-            private=[("CHINESE NAME" if _chinese(kind, value) else kind, value) for kind, value in _PRIVATE.findall(line)],
+            private=[
+                ("CHINESE NAME" if _chinese(kind, value) else kind, value) for kind, value in _PRIVATE.findall(line)
+            ],
             kept=_KEPT.findall(line),
         )
         for line in written
     ]
 
 
-def leaks(value: str, scrubbed: str) -> bool:
-    """Whether any part of a private value is still to be read."""
-    left = re.sub(r"\[[A-Z]+\]", " ", scrubbed)
-    return value in left or any(part in left for part in re.findall(r"\w{2,}", value) if part not in _TITLES)
+def leaks(line: Line, value: str, scrubbed: str) -> bool:
+    """Whether any part of a private value is still to be read, where the rest of the line does not hold it too."""
+    left, rest = re.sub(r"\[[A-Z]+\]", " ", scrubbed), line.text.replace(value, " ")
+    parts = [value, *(part for part in re.findall(r"\w{2,}", value) if part not in _TITLES)]
+    return any(left.count(part) > rest.count(part) for part in parts)
 
 
 def _chinese(kind: str, value: str) -> bool:
