@@ -84,7 +84,7 @@ class PooledScrubber:
             self._discard(pool)
             raise RejectedRecord(
                 f"A process that scrubs texts died while it had {len(texts)} of them; none was let through. New ones "
-                "are started at the next try; where a single text does this again, look at that record and at the memory."
+                "are started at the next try; where one text does this again, look at its record and at the memory."
             ) from None
 
     def _workers(self) -> ProcessPoolExecutor:
