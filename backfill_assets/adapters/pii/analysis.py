@@ -129,7 +129,7 @@ def _recognizers() -> "tuple[PatternRecognizer, ...]":
     except ImportError as error:
         raise ConfigurationError("Presidio is not installed: install presidio-analyzer and start again.") from error
 
-    class Checked(PatternRecognizer):  # type: ignore[misc]  # untyped where mypy cannot see the library
+    class Checked(PatternRecognizer):
         """A rule as Presidio takes it; its check digits decide."""
 
         def __init__(self, rule: Rule) -> None:
