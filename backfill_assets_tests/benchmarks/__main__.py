@@ -6,7 +6,17 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from backfill_assets_tests.benchmarks import ai, canonical, detection, memory, metadata, reading, tables
+from backfill_assets_tests.benchmarks import (
+    ai,
+    canonical,
+    detection,
+    memory,
+    metadata,
+    reading,
+    scrubbing,
+    tables,
+    work_orders,
+)
 from backfill_assets_tests.benchmarks.measured import Measured
 
 BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
@@ -16,6 +26,8 @@ BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
     canonical.measure,
     metadata.measure,
     tables.measure,
+    scrubbing.measure,
+    work_orders.measure,
     ai.measure,
 )
 
