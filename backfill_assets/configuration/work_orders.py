@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from backfill_assets.adapters.ai.prices import Price
 from backfill_assets.configuration.domains import WORK_ORDERS, names_domain
 from backfill_assets.configuration.variables import Day, MaybePostgres, from_text, one_of, whole_number
 
@@ -66,6 +67,16 @@ def _dollars(text: str) -> Decimal:
     if not amount.is_finite() or amount < 0:
         raise ValueError("must be an amount of dollars like 25 or 12.50")
     return amount
+
+
+def _prices(text: str) -> Mapping[str, Price]:
+    """Parse `{"<model>": {"sent": 2.5, "received": 10}, ...}`."""
+    try:
+        return {model: Price(**each) for model, each in json.loads(text).items()}
+    except (ValueError, AttributeError, TypeError):
+        raise ValueError(
+            'must be a JSON object like {"gpt-4o": {"sent": 2.5, "received": 10}}: dollars for a million tokens'
+        ) from None
 
 
 def _columns(text: str) -> Mapping[str, str]:
@@ -130,6 +141,9 @@ class WorkOrderSettings(BaseSettings):
     )
     ai_budget_usd: Annotated[Decimal | None, from_text(_dollars)] = Field(
         None, validation_alias="BACKFILL_AI_BUDGET_USD"
+    )
+    ai_prices: Annotated[Mapping[str, Price], from_text(_prices)] = Field(
+        default_factory=dict, validation_alias="BACKFILL_AI_PRICES"
     )
     ai_requests_per_minute: Annotated[int | None, whole_number(1, 10**9)] = Field(
         None, validation_alias="BACKFILL_AI_REQUESTS_PER_MINUTE"

@@ -44,9 +44,29 @@ class FaultKind(StrEnum):
     MALFORMED_RECORD = "malformed_record"
     HIDDEN_RECORDS = "hidden_records"
     LATENCY = "latency"
+    NOT_JSON = "not_json"
+    UNFIT_ANSWER = "unfit_answer"
+    REFUSED_TEXT = "refused_text"
+    FILTERED_TEXT = "filtered_text"
+    WRONG_DIMENSIONS = "wrong_dimensions"
 
 
-_BESIDE_ANSWERS = (FaultKind.MALFORMED_RECORD, FaultKind.HIDDEN_RECORDS, FaultKind.LATENCY, FaultKind.FAILED_JOB)
+TWISTS = (
+    FaultKind.NOT_JSON,
+    FaultKind.UNFIT_ANSWER,
+    FaultKind.REFUSED_TEXT,
+    FaultKind.FILTERED_TEXT,
+    FaultKind.WRONG_DIMENSIONS,
+)
+"""What a model does wrong; with `record_id`, only for texts that hold it."""
+
+_BESIDE_ANSWERS = (
+    FaultKind.MALFORMED_RECORD,
+    FaultKind.HIDDEN_RECORDS,
+    FaultKind.LATENCY,
+    FaultKind.FAILED_JOB,
+    *TWISTS,
+)
 _INSTEAD_OF_ANSWERS = frozenset(FaultKind).difference(_BESIDE_ANSWERS)
 
 
@@ -152,6 +172,15 @@ class FaultBook:
     def fails_job(self, target: Target) -> bool:
         """Whether the job that this request begins is to fail; it counts as a hit."""
         return any(self._hit(number) for number, _ in self._aimed(target, (FaultKind.FAILED_JOB,)))
+
+    def twist(self, target: Target, text: str) -> FaultKind | None:
+        """What the model does wrong with this text, if anything; it counts as a hit."""
+        aimed = (
+            (number, fault)
+            for number, fault in self._aimed(target, TWISTS)
+            if fault.record_id is None or str(fault.record_id) in text
+        )
+        return next((fault.kind for number, fault in aimed if self._hit(number)), None)
 
     def malform(self, target: Target, record_ids: Collection[RecordId]) -> set[RecordId]:
         """Which of these records are to be sent malformed; each counts as a hit."""

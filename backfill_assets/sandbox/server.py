@@ -1,21 +1,16 @@
 """The sandbox as a program: its configuration, the application, and two ways to run it.
 
-Here belongs putting the parts together. What a service answers belongs to the service's module, what is asked of the
-sandbox itself to `control.py`.
+Here belongs putting the parts together; running an application belongs to `serving.py`. What a service answers
+belongs to the service's module, what is asked of the sandbox itself to `control.py`.
 """
 
-import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Thread
-from types import TracebackType
-from typing import Self
 
-import uvicorn
 from starlette.applications import Starlette
 
 from backfill_assets.errors import ConfigurationError
@@ -23,9 +18,9 @@ from backfill_assets.sandbox import control
 from backfill_assets.sandbox.accounts import ACCOUNTS
 from backfill_assets.sandbox.connectwise import api as connectwise
 from backfill_assets.sandbox.dataset import TENANTS
-from backfill_assets.sandbox.faults import ConnectionDropped
 from backfill_assets.sandbox.salesforce import api as salesforce
 from backfill_assets.sandbox.servicenow import api as servicenow
+from backfill_assets.sandbox.serving import Serving, server_for
 from backfill_assets.sandbox.traffic import Allowance
 from backfill_assets.sandbox.world import Customs, World
 
@@ -112,40 +107,20 @@ def create_app(config: SandboxConfig, *, clock: Callable[[], float] = time.monot
 def serve(config: SandboxConfig, *, port: int, announce: Callable[[str], None] = lambda _: None) -> None:
     """Serve on 127.0.0.1 until interrupted; `announce` gets the address once a connection to it is taken."""
     with _listening(port) as listener, suppress(KeyboardInterrupt):  # raised once more after everything was closed
-        server = _server(config)
+        server = server_for(create_app(config))
         announce(f"http://127.0.0.1:{listener.getsockname()[1]}")
         server.run(sockets=[listener])
 
 
-class SandboxServer:
+class SandboxServer(Serving):
     """The sandbox over real HTTP on a free port of this machine, in a thread, as long as the context lasts."""
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
-        self._server = _server(config or SandboxConfig())
-        self._socket = socket.socket()
-        self._thread = Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, name="sandbox", daemon=True)
-        self.url = ""
+        super().__init__(create_app(config or SandboxConfig()), name="sandbox")
 
     def base_url(self, service: str, tenant: str) -> str:
         """Where a client of this tenant's service starts."""
         return f"{self.url}/{service}/{tenant}"
-
-    def __enter__(self) -> Self:
-        self._socket.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            time.sleep(0.002)
-        if not self._server.started:
-            raise ConfigurationError(f"The sandbox could not start at {self.url}; its log says why.")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
 
 
 def _listening(port: int) -> socket.socket:
@@ -155,21 +130,3 @@ def _listening(port: int) -> socket.socket:
         raise ConfigurationError(
             f"The sandbox cannot use port {port} of 127.0.0.1: {error.strerror}. Choose another one with --port."
         ) from error
-
-
-def _server(config: SandboxConfig) -> uvicorn.Server:
-    logging.getLogger("uvicorn.error").addFilter(_is_not_a_wanted_drop)
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_app(config),
-            access_log=False,
-            log_level="warning",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-    )
-
-
-def _is_not_a_wanted_drop(record: logging.LogRecord) -> bool:
-    """Let everything be logged but the exception by which a fault breaks a connection."""
-    return not (record.exc_info and isinstance(record.exc_info[1], ConnectionDropped))

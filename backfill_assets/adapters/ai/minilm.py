@@ -21,6 +21,8 @@ LONGEST_TEXT = 256
 
 def embed(texts: Sequence[str], batch_size: int) -> list[Vector]:
     """Vectors of unit length; a text's vector does not depend on those beside it but for rounding."""
+    if not texts:
+        return []
     tokenizer, session = _model()
     return [
         vector

@@ -47,6 +47,7 @@ _ACTION = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
+LONGEST_SENTENCE = 500
 LONGEST_SUMMARY = 300
 CONFIDENCE = 0.3
 """What rules deserve."""
@@ -67,7 +68,8 @@ class OfflineExtractor:
 
 def insight(text: str) -> Insight:
     """What the rules find."""
-    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text.replace("\0", "")) if sentence.strip()]
+    parts = (part.strip()[:LONGEST_SENTENCE] for part in _SENTENCE_END.split(text.replace("\0", "")))
+    sentences = [part for part in parts if part]
     found = (name for pattern, name in _COMPONENTS if re.search(pattern, text, re.IGNORECASE))
     return Insight(
         component=next(found, ""),

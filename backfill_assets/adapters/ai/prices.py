@@ -6,6 +6,7 @@ Here belong the prices that were public when this was written, and the arithmeti
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from backfill_assets.core.enrichment import Spent
 from backfill_assets.errors import ConfigurationError
@@ -20,6 +21,11 @@ class Price:
 
     sent: float
     received: float = 0.0
+
+    def __post_init__(self) -> None:
+        for dollars in (self.sent, self.received):
+            if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars < inf:
+                raise ValueError(f"{dollars!r} is no price")
 
     def of(self, *, tokens_in: int, tokens_out: int) -> Spent:
         """What one request with so many tokens costs."""
