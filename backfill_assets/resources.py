@@ -26,6 +26,7 @@ from backfill_assets.core.source import RecordSource
 from backfill_assets.core.switches import SwitchLedger
 from backfill_assets.core.windows import Clock, utc_now
 from backfill_assets.errors import UsageError
+from backfill_assets.order_parts import OrderParts, order_parts
 from backfill_assets.settings import Settings, TenantService, load_settings
 
 Connect = Callable[[TenantService], RecordSource]
@@ -48,7 +49,7 @@ class Wiring:
     `connect` opens a source for reading, `probe` one that only tells within seconds whether the connection works.
     `breakers` are the services that nobody asks at the moment. `publish_watermark` tells other programs from when on a
     (tenant, table) has to be read by them. `fields` are the metadata fields known, `instances` opens the database that
-    holds the process instances.
+    holds the process instances, `orders` what work orders need.
     """
 
     settings: Settings
@@ -65,6 +66,7 @@ class Wiring:
     clock: Clock = utc_now
     fields: FieldLedger = field(default_factory=MemoryFields)
     instances: Callable[[], AbstractContextManager[InstanceDatabase]] = _no_product
+    orders: OrderParts = field(default_factory=OrderParts)
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
         """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
@@ -131,6 +133,7 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             publish_watermark=_publisher(settings),
             fields=state.fields,
             instances=_product(settings),
+            orders=order_parts(settings, state),
         )
 
 

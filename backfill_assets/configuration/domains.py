@@ -8,7 +8,7 @@ from typing import Any
 
 TENANT_HISTORY, PROCESS_METADATA = "tenant_history", "process_metadata"
 TABLE_BACKFILL, WORK_ORDERS = "table_backfill", "work_orders"
-DOMAINS = (TENANT_HISTORY, PROCESS_METADATA)
+DOMAINS = (TENANT_HISTORY, PROCESS_METADATA, WORK_ORDERS)
 
 
 def named_domains(text: str) -> tuple[str, ...]:
@@ -23,7 +23,11 @@ def named_domains(text: str) -> tuple[str, ...]:
 
 def configured_domains(known: Mapping[str, Any]) -> tuple[str, ...]:
     """The domains that are loaded where none is named: all whose settings are there."""
-    wanted = {TENANT_HISTORY: True, PROCESS_METADATA: known.get("metadata_enabled")}
+    wanted = {
+        TENANT_HISTORY: True,
+        PROCESS_METADATA: known.get("metadata_enabled"),
+        WORK_ORDERS: known.get("work_orders_database_url"),
+    }
     return tuple(name for name in DOMAINS if wanted[name])
 
 

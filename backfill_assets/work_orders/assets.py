@@ -63,7 +63,9 @@ def order_assets(start: date) -> dg.AssetsDefinition:
             outcomes.append(outcome)
             if isinstance(outcome, StageDone):
                 context.log_event(_event(outcome))
-        context.log_event(dg.AssetObservation(KEYS[stages[0]], metadata={"summary": dg.MetadataValue.md(summary(outcomes))}))
+        context.log_event(
+            dg.AssetObservation(KEYS[stages[0]], metadata={"summary": dg.MetadataValue.md(summary(outcomes))})
+        )
         for check in context.selected_asset_check_keys:
             yield completeness_check(context.instance, check.asset_key.path[-1])
         failed = [(f"{o.stage} {o.span.month.key}", o.reason) for o in outcomes if isinstance(o, StageFailed)]

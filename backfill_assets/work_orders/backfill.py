@@ -50,7 +50,9 @@ class OrderBackfill:
     log: Callable[[str], None]
     clock: Clock = utc_now
 
-    def run(self, spans: Sequence[Span], stages: Sequence[str], *, most_records: int | None = None) -> Iterator[Outcome]:
+    def run(
+        self, spans: Sequence[Span], stages: Sequence[str], *, most_records: int | None = None
+    ) -> Iterator[Outcome]:
         """Do the stages of each span; a stage that fails keeps the later ones of its span from being tried."""
         with asyncio.Runner() as runner:
             asking = self.provider() if {ENRICHMENT, EMBEDDING} & set(stages) else None

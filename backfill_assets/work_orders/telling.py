@@ -59,4 +59,11 @@ def _histogram(done: Sequence[StageDone]) -> Sequence[str]:
     tenths = [sum(column) for column in zip(*(one.tenths for one in found), strict=True)]
     flagged = sum(one.flagged for one in found)
     rows = [f"| {place / 10:.1f} | {records} |" for place, records in enumerate(tenths) if records]
-    return ["", f"Flagged (quality below {QUALITY_WANTED}): {flagged}", "", "| quality from | records |", "|---|---:|", *rows]
+    return [
+        "",
+        f"Flagged (quality below {QUALITY_WANTED}): {flagged}",
+        "",
+        "| quality from | records |",
+        "|---|---:|",
+        *rows,
+    ]
