@@ -9,6 +9,7 @@ from backfill_assets.cli.reconcile import reconcile
 from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
 from backfill_assets.cli.tenant_history import services, trigger
+from backfill_assets.cli.work_orders import search, work_orders
 from backfill_assets.cli.worker import worker
 
 
@@ -22,5 +23,19 @@ def main() -> None:
     """
 
 
-for command in (trigger, metadata, services, cancel, resume, dead_letters, reconcile, init, worker, sandbox, demo):
+for command in (
+    trigger,
+    metadata,
+    work_orders,
+    search,
+    services,
+    cancel,
+    resume,
+    dead_letters,
+    reconcile,
+    init,
+    worker,
+    sandbox,
+    demo,
+):
     main.add_command(command)

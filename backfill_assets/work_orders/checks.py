@@ -17,7 +17,7 @@ CHECKS = [
     dg.AssetCheckSpec(
         COMPLETE,
         asset=KEYS[stage],
-        description="In every month that was done, what the source holds is stored or rejected, and nothing is rejected.",
+        description="All records of every month that was done are there, and none was rejected.",
     )
     for stage in STAGES
 ]
