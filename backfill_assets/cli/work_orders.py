@@ -154,8 +154,8 @@ def _asked(wiring: "Wiring", first: date, last: date, **how: Any) -> "Asked":
     found = spans(start, known, first_day=first, last_day=last)
     if not found:
         raise UsageError(
-            f"no month from BACKFILL_WORK_ORDERS_START_DATE ({start}) to today holds {first} to {last}; set it earlier, "
-            "or ask for other days"
+            f"no month from BACKFILL_WORK_ORDERS_START_DATE ({start}) to today holds {first} to {last}; set it "
+            "earlier, or ask for other days"
         )
     # Days that do not cut a month are not said: whole months are done as such.
     return Asked(

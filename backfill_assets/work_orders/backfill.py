@@ -6,7 +6,7 @@ Here belongs the order, and what a failure keeps from being tried. What a stage 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from backfill_assets.core.dead_letters import DeadLetterLedger
@@ -18,7 +18,15 @@ from backfill_assets.errors import BackfillError
 from backfill_assets.work_orders.embedding import Embedding
 from backfill_assets.work_orders.enrichment import Enrichment
 from backfill_assets.work_orders.extraction import Extraction
-from backfill_assets.work_orders.outcomes import EMBEDDING, ENRICHMENT, EXTRACTION, Outcome, StageFailed, failed
+from backfill_assets.work_orders.outcomes import (
+    EMBEDDING,
+    ENRICHMENT,
+    EXTRACTION,
+    Outcome,
+    StageDone,
+    StageFailed,
+    failed,
+)
 
 
 class Provider(Protocol):
@@ -60,6 +68,7 @@ class OrderBackfill:
             extraction: Extraction | None = None
             try:
                 for number, span in enumerate(spans):
+                    is_part = False
                     for place, stage in enumerate(stages):
                         try:
                             if stage == EXTRACTION:
@@ -71,6 +80,10 @@ class OrderBackfill:
                                 outcome = runner.run(self._asked(stage, span, provider, most_records))
                         except BackfillError as error:
                             outcome = failed(stage, span, error)
+                        if isinstance(outcome, StageDone):
+                            # What was done of a part of the records is a part, however much of that it is.
+                            is_part = is_part or outcome.is_part
+                            outcome = replace(outcome, is_part=is_part)
                         yield outcome
                         if isinstance(outcome, StageFailed):
                             left = spans[number + 1 :] if outcome.ends_all else ()

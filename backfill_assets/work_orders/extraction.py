@@ -92,14 +92,17 @@ class Extraction:
         began = perf_counter()
         checkpoint = self._opened(span)
         for batch in self._batches(span, checkpoint.cursor):
-            if most_records is not None and read.records >= most_records:
-                return False
+            wanted = batch
             if most_records is not None:
-                batch = batch.slice(0, _end_of_group(batch, most_records - read.records))
-            checkpoint = self._commit(span, batch, checkpoint, perf_counter() - began)
-            read.records += batch.num_rows
-            read.bytes += batch.nbytes
+                left = most_records - read.records
+                wanted = batch.slice(0, _end_of_group(batch, left) if left > 0 else 0)
+            if wanted.num_rows:
+                checkpoint = self._commit(span, wanted, checkpoint, perf_counter() - began)
+            read.records += wanted.num_rows
+            read.bytes += wanted.nbytes
             self.log(f"{EXTRACTION} {span.key}: {checkpoint.records} records read")
+            if wanted.num_rows < batch.num_rows:
+                return False
         self._close(checkpoint, perf_counter() - began)
         return True
 
