@@ -129,7 +129,10 @@ def _meaning(error: "Error", account: Account) -> BackfillError:
     if number in REFUSED or any(code in line for code in REFUSED[:-1]):
         return CredentialRefused(f"{where} refused us: {line}. Check {_credential(account)}.")
     if number in NO_SUCH:
-        return NoSuchTable(f"{where} has no such table, or hides it from us: {line}. Check BACKFILL_WORK_ORDERS_TABLE.")
+        return NoSuchTable(
+            f"{where} has no such table, or hides it from us: {line}. Check "
+            "BACKFILL_WORK_ORDERS_TABLE and BACKFILL_WORK_ORDERS_COLUMNS."
+        )
     if number in NO_SUCH_COLUMN:
         return ConfigurationError(f"{where} has no such column: {line}. Check BACKFILL_WORK_ORDERS_COLUMNS.")
     if number in NOT_ALLOWED:

@@ -6,7 +6,9 @@ Here belongs what is asked before the first use. Making and migrating the tables
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from backfill_assets.adapters.work_orders.connecting import location, pool_for, told
+import psycopg
+
+from backfill_assets.adapters.work_orders.connecting import SECONDS_TO_CONNECT, conninfo, location, pool_for, told
 from backfill_assets.adapters.work_orders.database import PostgresOrders
 from backfill_assets.adapters.work_orders.tables import REVISION, SCHEMA, VERSION_TABLE
 from backfill_assets.core.orders import OrderTarget
@@ -22,17 +24,22 @@ FOUND_REVISION = f"SELECT version_num FROM {SCHEMA}.{VERSION_TABLE}"  # noqa: S6
 @contextmanager
 def open_orders(url: str) -> Iterator[OrderTarget]:
     """The tables in the database at this URL; `ConfigurationError` where they are not there or of another version."""
-    pool = pool_for(url)
-    with closing(pool):
-        with told(url), pool.connection() as connection:
-            tables = connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.{VERSION_TABLE}",)).fetchone()
-            row = connection.execute(FOUND_REVISION).fetchone() if tables and tables[0] else None
-            found = row[0] if row else None
-            if found != REVISION:
-                state = "has no tables of work orders yet" if found is None else f"is at revision {found}"
-                raise ConfigurationError(
-                    f"The database of work orders ({location(url)}) {state} and this version needs revision "
-                    f"{REVISION}; run `backfill init`."
-                )
-            dimensions = connection.execute(DIMENSIONS).fetchone()
-        yield PostgresOrders(pool, url=url, dimensions=dimensions[0] if dimensions else 0)
+    dimensions = _dimensions(url)
+    with closing(pool_for(url)) as pool:
+        yield PostgresOrders(pool, url=url, dimensions=dimensions)
+
+
+def _dimensions(url: str) -> int:
+    """How many dimensions the embeddings have; on a connection of its own, whose failure says why."""
+    with told(url), psycopg.connect(conninfo(url), connect_timeout=SECONDS_TO_CONNECT) as connection:
+        tables = connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.{VERSION_TABLE}",)).fetchone()
+        row = connection.execute(FOUND_REVISION).fetchone() if tables and tables[0] else None
+        found = row[0] if row else None
+        if found != REVISION:
+            state = "has no tables of work orders yet" if found is None else f"is at revision {found}"
+            raise ConfigurationError(
+                f"The database of work orders ({location(url)}) {state} and this version needs revision {REVISION}; "
+                "run `backfill init`."
+            )
+        dimensions = connection.execute(DIMENSIONS).fetchone()
+    return int(dimensions[0]) if dimensions else 0

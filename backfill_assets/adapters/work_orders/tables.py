@@ -27,7 +27,7 @@ STAGING = {
         "text_hash text, extracted_at timestamptz"
     ),
     "staged_vectors": (
-        "notification_id text, model text, dimensions integer, vector public.vector, method text, text_hash text, "
+        "notification_id text, model text, dimensions integer, vector text, method text, text_hash text, "
         "created_at timestamptz"
     ),
 }
@@ -67,7 +67,9 @@ INSIGHT_COLUMNS = (
 )
 VECTOR_COLUMNS = "model, dimensions, vector, method, text_hash, created_at"
 PUT_INSIGHTS = _put("ai_extracted_data", "staged_insights", INSIGHT_COLUMNS)
-PUT_VECTORS = _put("semantic_embeddings", "staged_vectors", VECTOR_COLUMNS)
+PUT_VECTORS = _put("semantic_embeddings", "staged_vectors", VECTOR_COLUMNS).replace(
+    "staged.vector,", "staged.vector::public.vector,"
+)
 
 PUT_CHECKPOINT = """
 INSERT INTO work_orders.etl_metadata AS old (
