@@ -31,6 +31,11 @@ class Endpoint:
     embedding_model: str
 
     @property
+    def is_secure(self) -> bool:
+        """Whether it is asked over TLS."""
+        return self.chat.startswith("https:") or self.embeddings.startswith("https:")
+
+    @property
     def host(self) -> str:
         """Host and port, for messages."""
         return httpx.URL(self.chat).netloc.decode("ascii")

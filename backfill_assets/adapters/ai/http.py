@@ -109,7 +109,7 @@ class AiSession:
         self.endpoint = endpoint
         self._budget, self._pacer, self._wire = budget, pacer, wire
         self._slots = asyncio.Semaphore(wire.at_once)
-        self._client = client(wire.at_once, wire.timeout)
+        self._client = client(wire.at_once, wire.timeout, is_secure=endpoint.is_secure)
         self._headers = {"Content-Type": "application/json", "User-Agent": "backfill_assets", **endpoint.headers}
         self._account = Account(service=endpoint.provider, tenant="", secrets=(endpoint.key,))
 

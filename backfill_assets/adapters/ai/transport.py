@@ -17,9 +17,10 @@ POOL_SIZE = 4
 class SpreadTransport(httpx.AsyncBaseTransport):
     """Hands each request to the pool that has the fewest under way."""
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, *, is_secure: bool) -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=2 * POOL_SIZE)
-        context = httpx.create_ssl_context()  # one for all: it takes longer to make than a request
+        # One for all: it takes longer to make than a request.
+        context = httpx.create_ssl_context() if is_secure else False
         pools = -(-connections // POOL_SIZE)
         self._pools = [httpx.AsyncHTTPTransport(verify=context, limits=limits) for _ in range(pools)]
         self._under_way = [0] * pools
@@ -51,8 +52,8 @@ class SpreadTransport(httpx.AsyncBaseTransport):
             await pool.aclose()
 
 
-def client(connections: int, timeout: httpx.Timeout) -> httpx.AsyncClient:
+def client(connections: int, timeout: httpx.Timeout, *, is_secure: bool) -> httpx.AsyncClient:
     """A client for so many requests at once; behind a proxy, httpx's own way with one pool."""
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    transport = None if urllib.request.getproxies() else SpreadTransport(connections)
+    transport = None if urllib.request.getproxies() else SpreadTransport(connections, is_secure=is_secure)
     return httpx.AsyncClient(transport=transport, limits=limits, timeout=timeout, follow_redirects=False)

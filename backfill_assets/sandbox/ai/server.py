@@ -66,6 +66,7 @@ class AiServer(Serving):
 
     def __init__(self, config: AiConfig | None = None) -> None:
         self._charges = Charges()
+        self._client = httpx.Client(verify=False)  # noqa: S501 - it speaks plain HTTP
         super().__init__(create_app(config or AiConfig(), self._charges), name="stand-in for AI providers")
 
     def __exit__(
@@ -73,24 +74,25 @@ class AiServer(Serving):
     ) -> None:
         super().__exit__(kind, error, trace)
         self._charges.close()
+        self._client.close()
 
     def fault(self, **fault: Any) -> None:
         """Turn a fault on; see `Fault`."""
-        httpx.post(f"{self.url}/_sandbox/faults", json=fault).raise_for_status()
+        self._client.post(f"{self.url}/_sandbox/faults", json=fault).raise_for_status()
 
     def clear(self) -> None:
         """Turn every fault off, and forget what was charged and received."""
         for what in ("faults", "charges", "requests"):
-            httpx.delete(f"{self.url}/_sandbox/{what}").raise_for_status()
+            self._client.delete(f"{self.url}/_sandbox/{what}").raise_for_status()
 
     def charges(self) -> dict[str, Any]:
         """What was charged, with the number of times for each text's SHA-256."""
-        charged: dict[str, Any] = httpx.get(f"{self.url}/_sandbox/charges?texts=1").raise_for_status().json()
+        charged: dict[str, Any] = self._client.get(f"{self.url}/_sandbox/charges?texts=1").raise_for_status().json()
         return charged
 
     def received(self) -> bytes:
         """Every body that came in."""
-        return httpx.get(f"{self.url}/_sandbox/received").raise_for_status().content
+        return self._client.get(f"{self.url}/_sandbox/received").raise_for_status().content
 
 
 def main(port: str, latency: str) -> None:

@@ -23,7 +23,7 @@ from backfill_assets.adapters.ai.endpoint import openai
 from backfill_assets.adapters.ai.expectation import Expectation
 from backfill_assets.adapters.ai.opening import Opened
 from backfill_assets.core.enrichment import Embeddings, Extraction
-from backfill_assets.errors import PermanentError, RejectedRecord, UnexpectedResponse
+from backfill_assets.errors import CredentialRefused, PermanentError, RejectedRecord, UnexpectedResponse
 from backfill_assets.sandbox.serving import Serving
 from backfill_assets_tests.adapters.ai.rig import CHAT_PRICE, Rig
 
@@ -117,14 +117,32 @@ def test_a_used_up_quota_is_no_rate_limit() -> None:
 
 
 def test_milliseconds_to_wait_are_more_exact_than_seconds() -> None:
-    refusal = (429, {"error": {"code": "429"}}, {"Retry-After": "60", "retry-after-ms": "2500"})
+    refusal: tuple[int, object, dict[str, str]] = (
+        429,
+        {"error": {"code": "429"}},
+        {"Retry-After": "60", "retry-after-ms": "2500"},
+    )
     with answering(refusal, completion(json.dumps(GOOD))) as rig:
         extract(rig)
     assert rig.pauses == [3.0]
 
 
+def test_a_key_that_the_server_quotes_is_not_told() -> None:
+    quoting = (
+        401,
+        {"error": {"code": "invalid_api_key", "message": f"Incorrect API key provided: {'k' * 20}."}},
+        {"a": "b"},
+    )
+    with answering(quoting) as rig, pytest.raises(CredentialRefused, match=r"Incorrect API key provided: \*\*\*"):
+        extract(rig)
+
+
 def test_the_words_of_a_refused_request_are_not_told() -> None:
-    refusal = (400, {"error": {"code": "bad_request", "message": "cannot read 'The fan is noisy.'"}}, {})
+    refusal: tuple[int, object, dict[str, str]] = (
+        400,
+        {"error": {"code": "bad_request", "message": "cannot read 'The fan is noisy.'"}},
+        {},
+    )
     with answering(refusal) as rig, pytest.raises(UnexpectedResponse, match=r"answered 400 \(bad_request\)") as caught:
         extract(rig)
     assert "noisy" not in str(caught.value)
