@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from backfill_assets.adapters.ai.opening import Opened, Provider
 
+SCRUBBING_PROCESSES = 2
+"""Each holds the model of names."""
+
 
 def _switched_off() -> AbstractContextManager[OrderSource]:
     raise _off()
@@ -57,7 +60,10 @@ def order_parts(settings: Settings, state: StateDatabase) -> OrderParts:
         return OrderParts()
     url = settings.work_orders_database_url.get_secret_value()
     return OrderParts(
-        source=partial(_source, settings), target=partial(_target, url), provider=partial(_opened, settings, state)
+        source=partial(_source, settings),
+        target=partial(_target, url),
+        provider=partial(_opened, settings, state),
+        scrubber=_scrubber,
     )
 
 
@@ -90,6 +96,14 @@ def _target(url: str) -> Iterator[OrderTarget]:
 
     with open_orders(url) as target:
         yield target
+
+
+@contextmanager
+def _scrubber() -> Iterator[Scrubber]:
+    from backfill_assets.adapters.pii.pool import PooledScrubber
+
+    with PooledScrubber(processes=SCRUBBING_PROCESSES) as scrubber:
+        yield scrubber
 
 
 @asynccontextmanager

@@ -108,7 +108,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         entity="BANK",
         pattern=_after(
-            rf"(?:bank )?(?:account|acct|a/c)\.?{_NO}|iban|(?:银行|开户)?(?:账号|帐号|账户)", rf"[A-Z0-9]*\d(?:[ -]?\d){{5,}}{_END}"
+            rf"(?:bank )?(?:account|acct|a/c)\.?{_NO}|iban|(?:银行|开户)?(?:账号|帐号|账户)",
+            rf"[A-Z0-9]*\d(?:[ -]?\d){{5,}}{_END}",
         ),
     ),
     Rule(
@@ -136,12 +137,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         entity="PHONE",
         pattern=_after(
-            rf"(?:tele)?phone{_NO}|tel|call|mobile|cell|fax|联系电话|电话|手机号?码?|传真", rf"\+?\(?\d[\d ().-]{{5,16}}\d{_END}"
+            rf"(?:tele)?phone{_NO}|tel|call|mobile|cell|fax|联系电话|电话|手机号?码?|传真",
+            rf"\+?\(?\d[\d ().-]{{5,16}}\d{_END}",
         ),
     ),
     Rule(
         entity="DOB",
-        pattern=_after(r"dob|d\.o\.b\.?|date of birth|birth ?date|birthday|born(?: on)?|出生日期|出生于|出生|生日", _DATE),
+        pattern=_after(
+            r"dob|d\.o\.b\.?|date of birth|birth ?date|birthday|born(?: on)?|出生日期|出生于|出生|生日", _DATE
+        ),
     ),
     Rule(
         entity="ADDRESS",
@@ -156,13 +160,13 @@ RULES: tuple[Rule, ...] = (
     Rule(entity="ADDRESS", pattern=rf"(?:{_PROVINCE}{_DISTRICT}|{_HAN}{{1,7}}区){_ROAD}{_UNIT}"),
     Rule(
         entity="ADDRESS",
-        pattern=_after("地址|寄到|送到|送至|快递至|寄至|位于|住址", rf"{_HAN}{{2,20}}\d{{1,5}}号{_UNIT}", gap="[:：是为]{0,2}"),
+        pattern=_after(
+            "地址|寄到|送到|送至|快递至|寄至|位于|住址", rf"{_HAN}{{2,20}}\d{{1,5}}号{_UNIT}", gap="[:：是为]{0,2}"
+        ),
     ),
     Rule(
         entity="NAME",
-        pattern=_after(
-            "|".join(words.PERSON_WORDS), rf"(?:(?:Dr|Mrs?|Ms|Prof)\.? )?{_LATIN_NAME}", gap=r"[:.]? {1,2}"
-        ),
+        pattern=_after("|".join(words.PERSON_WORDS), rf"(?:(?:Dr|Mrs?|Ms|Prof)\.? )?{_LATIN_NAME}", gap=r"[:.]? {1,2}"),
         valid=no_device,
     ),
     Rule(
@@ -175,7 +179,5 @@ RULES: tuple[Rule, ...] = (
 
 CLASSES_BY_STRENGTH: Mapping[str, int] = {
     name: strength
-    for strength, name in enumerate(
-        ("EMAIL", "ID", "CARD", "BANK", "MRN", "SERIAL", "PHONE", "DOB", "ADDRESS", "NAME")
-    )
+    for strength, name in enumerate(("EMAIL", "ID", "CARD", "BANK", "MRN", "SERIAL", "PHONE", "DOB", "ADDRESS", "NAME"))
 }
