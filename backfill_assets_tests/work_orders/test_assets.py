@@ -17,7 +17,7 @@ from backfill_assets.adapters.lake.raw import RawLake
 from backfill_assets.adapters.snowflake.memory import MemorySource
 from backfill_assets.adapters.work_orders.memory import MemoryOrders
 from backfill_assets.core.certificates import MemoryCertificates
-from backfill_assets.core.dead_letters import MemoryDeadLetters
+from backfill_assets.core.dead_letters import Fate, MemoryDeadLetters
 from backfill_assets.core.enrichment import Insight, MemoryEmbedder, MemoryExtractor
 from backfill_assets.core.handoff import MemoryHandoffs
 from backfill_assets.core.orders import OrderSource, OrderTarget
@@ -30,6 +30,7 @@ from backfill_assets.settings import Settings
 from backfill_assets.work_orders.assets import OP, order_assets
 from backfill_assets.work_orders.outcomes import EMBEDDING, ENRICHMENT, EXTRACTION, STAGES
 from backfill_assets.work_orders.partitions import KEYS
+from backfill_assets.work_orders.retrying import retry_letters
 from backfill_assets_tests.work_orders.orders import NOW, row
 
 pytestmark = pytest.mark.filterwarnings("ignore:Coercing Subquery:sqlalchemy.exc.SAWarning")
@@ -66,11 +67,10 @@ class World:
     async def _provider(self) -> AsyncIterator[Opened]:
         yield Opened(extractor=self.extractor, embedder=self.embedder)
 
-    def run(
-        self, instance: dg.DagsterInstance, first: str, last: str, stages: Sequence[str] = STAGES, **config: Any
-    ) -> Any:
-        """Run a range of months."""
-        wiring = Wiring(
+    @property
+    def wiring(self) -> Wiring:
+        """What runs and commands work with."""
+        return Wiring(
             settings=Settings(work_orders_start=START.isoformat()),
             lake=RawLake(Folder(self.root), lock=lambda name: nullcontext()),
             dead_letters=self.letters,
@@ -85,12 +85,17 @@ class World:
                 source=self._source, target=self._target, provider=self._provider, scrubber=self._scrubber
             ),
         )
+
+    def run(
+        self, instance: dg.DagsterInstance, first: str, last: str, stages: Sequence[str] = STAGES, **config: Any
+    ) -> Any:
+        """Run a range of months."""
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         return dg.materialize(
             [order_assets(START)],
             selection=[KEYS[stage] for stage in stages],
             instance=instance,
-            resources={"wiring": wiring},
+            resources={"wiring": self.wiring},
             tags=tags,
             run_config={"ops": {OP: {"config": config}}},
             raise_on_error=False,
@@ -221,3 +226,21 @@ def test_some_stages_may_be_left_out(world: World, instance: dg.DagsterInstance)
     result = world.run(instance, "2024-01-01", "2024-01-01", stages=[EXTRACTION, EMBEDDING])
     assert set(told(instance, result.run_id)) == {(EXTRACTION, "2024-01-01"), (EMBEDDING, "2024-01-01")}
     assert world.extractor.asked == []
+
+
+def test_a_dead_letter_that_is_tried_again_is_done_or_kept(world: World, instance: dg.DagsterInstance) -> None:
+    found = world.extractor.find
+
+    def find(text: str) -> Insight:
+        if "Pump 3" in text:
+            raise RejectedRecord("no valid answer")
+        return found(text)
+
+    world.extractor.find = find
+    world.run(instance, "2024-01-01", "2024-01-01")
+    [kept] = retry_letters(world.wiring, instance, world.letters.letters())
+    assert [(one.fate, one.reason) for one in kept.answered] == [(Fate.KEPT, "no valid answer")]
+    world.extractor.find = found
+    [done] = retry_letters(world.wiring, instance, world.letters.letters())
+    assert ([one.fate for one in done.answered], done.marked) == ([Fate.STORED], ["2024-01-01"])
+    assert (world.letters.letters(), len(world.target.insights)) == ([], 5)

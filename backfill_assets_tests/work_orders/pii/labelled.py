@@ -30,7 +30,9 @@ def lines(half: str) -> list[Line]:
     return [
         Line(
             text=_KEPT.sub(r"\1", _PRIVATE.sub(r"\2", line)),
-            private=[("CHINESE NAME" if _chinese(kind, value) else kind, value) for kind, value in _PRIVATE.findall(line)],
+            private=[
+                ("CHINESE NAME" if _chinese(kind, value) else kind, value) for kind, value in _PRIVATE.findall(line)
+            ],
             kept=_KEPT.findall(line),
         )
         for line in written

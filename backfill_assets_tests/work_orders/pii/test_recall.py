@@ -37,7 +37,12 @@ def test_each_half_has_two_hundred_lines_and_every_class(half: list[Line]) -> No
 
 
 def test_patterned_identifiers_go(half: list[Line], scrubbed: list[str]) -> None:
-    there = [(value, text) for line, text in zip(half, scrubbed, strict=True) for kind, value in line.private if kind in PATTERNED]
+    there = [
+        (value, text)
+        for line, text in zip(half, scrubbed, strict=True)
+        for kind, value in line.private
+        if kind in PATTERNED
+    ]
     kept = [value for value, text in there if leaks(value, text)]
     assert len(kept) <= 0.02 * len(there), kept
 
@@ -67,5 +72,10 @@ def test_scrubbing_what_is_scrubbed_changes_nothing(scrubbed: list[str]) -> None
 
 def test_patterns_alone_find_the_identifiers_too(half: list[Line]) -> None:
     found = [one.text for one in scrub([line.text for line in half], names=False)]
-    there = [(value, text) for line, text in zip(half, found, strict=True) for kind, value in line.private if kind in PATTERNED]
+    there = [
+        (value, text)
+        for line, text in zip(half, found, strict=True)
+        for kind, value in line.private
+        if kind in PATTERNED
+    ]
     assert sum(leaks(value, text) for value, text in there) <= 0.02 * len(there)
