@@ -36,7 +36,7 @@ COLUMNS = (ID, *DATES, *TEXTS, TEXT)
 """The columns of a record, by the names of the existing schema; a source need not have all of them."""
 REQUIRED = (ID, DATE, TEXT)
 
-DIGEST_DIGITS = 12
+DIGEST_DIGITS = 10
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -101,7 +101,7 @@ def standing_of(ids: Iterator[str]) -> Standing:
 
 
 def id_digest(record_id: str) -> int:
-    """The number that a record adds to a digest: the first 48 bits of its id's MD5, which every database can say."""
+    """The number that a record adds to a digest: the first 40 bits of its id's MD5, which every database can say."""
     return int(md5(record_id.encode(), usedforsecurity=False).hexdigest()[:DIGEST_DIGITS], 16)
 
 

@@ -94,7 +94,7 @@ FROM work_orders.etl_metadata WHERE table_name = %s
 _DATED = f"{DATE} >= %(start)s AND {DATE} < %(end)s"
 
 STANDING = f"""
-SELECT count(*), coalesce(sum(('x' || left(md5({ID}), 12))::bit(48)::bigint), 0)
+SELECT count(*), coalesce(sum(('x' || left(md5({ID}), 10))::bit(40)::bigint), 0)
 FROM work_orders.maintenance_logs WHERE {_DATED}
 """  # noqa: S608 - names of ours
 

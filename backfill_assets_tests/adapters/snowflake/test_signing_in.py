@@ -98,4 +98,5 @@ def test_signs_in_by_browser(snowflake: SnowflakeServer, database: str) -> None:
     webbrowser.register("following", FollowingBrowser, FollowingBrowser("following"), preferred=True)
     account = snowflake.account(database, authenticator="externalbrowser", password=None)
     with closing(connect(account)) as connection, connection.cursor() as cursor:
-        assert cursor.execute("SELECT 1").fetchall() == [(1,)]
+        cursor.execute("SELECT 1")
+        assert cursor.fetchall() == [(1,)]
