@@ -76,6 +76,11 @@ class Statements:
             where += f" AND ({self._at} > ? OR ({self._at} = ? AND {self._id} > ?))"
             at = microseconds(after.at)
             values = [*values, at, at, after.id]
+            if after.at > BEGINNING:
+                # The bare column again, so that what was read is not looked at for every page; a little earlier, since
+                # moments are cut to microseconds.
+                where += f" AND {self._quoted(DATE)} >= TO_TIMESTAMP_NTZ(?)"
+                values = [*values, _written(after.at - timedelta(milliseconds=1))]
         order = f"ORDER BY {self._at}, {self._id} LIMIT {int(limit)}"
         return f"SELECT {self._selected} FROM {self.table} WHERE {where} {order}", values  # noqa: S608
 
