@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from backfill_assets_tests.benchmarks import ai, canonical, detection, memory, metadata, reading
+from backfill_assets_tests.benchmarks import ai, canonical, detection, memory, metadata, reading, work_orders
 from backfill_assets_tests.benchmarks.measured import Measured
 
 BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
@@ -15,6 +15,7 @@ BENCHMARKS: tuple[Callable[[], list[Measured]], ...] = (
     detection.measure,
     canonical.measure,
     metadata.measure,
+    work_orders.measure,
     ai.measure,
 )
 
