@@ -28,6 +28,7 @@ from backfill_assets.core.switches import SwitchLedger
 from backfill_assets.core.tables import TableDestination, TableSource
 from backfill_assets.core.windows import Clock, utc_now
 from backfill_assets.errors import UsageError
+from backfill_assets.order_parts import OrderParts, order_parts
 from backfill_assets.settings import Settings, TenantService, load_settings
 
 Connect = Callable[[TenantService], RecordSource]
@@ -68,7 +69,7 @@ class Wiring:
     `breakers` are the services that nobody asks at the moment. `publish_watermark` tells other programs from when on a
     (tenant, table) has to be read by them. `fields` are the metadata fields known, `instances` opens the database that
     holds the process instances. `queue` opens the queue of tables, `table_source` and `table_destination` what its jobs
-    read and write.
+    read and write; `orders` is what work orders need.
     """
 
     settings: Settings
@@ -88,6 +89,7 @@ class Wiring:
     queue: Callable[[], AbstractContextManager[JobQueue]] = _no_queue
     table_source: Callable[[SourceServer], AbstractContextManager[TableSource]] = _open_table_source
     table_destination: Callable[[Route], AbstractContextManager[TableDestination]] = _open_table_destination
+    orders: OrderParts = field(default_factory=OrderParts)
 
     def tenant_service(self, tenant: str, service: str) -> TenantService:
         """A tenant's service, switched on and with all of its credentials; raises `UsageError` for any other."""
@@ -157,6 +159,7 @@ def open_wiring(settings: Settings) -> Iterator[Wiring]:
             queue=table_queue(settings),
             table_source=_open_table_source,
             table_destination=_open_table_destination,
+            orders=order_parts(settings, state),
         )
 
 

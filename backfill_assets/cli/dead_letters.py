@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backfill_assets.process_metadata.retrying import ModelRetried
     from backfill_assets.resources import Wiring
     from backfill_assets.tenant_history.retrying import TableRetried
+    from backfill_assets.work_orders.retrying import MonthRetried
 
 KEYS = ("domain", "tenant", "service", "table", "partition", "record_id", "id")
 
@@ -93,17 +94,19 @@ def retry_dead_letters(output: Output, where: Sequence[str]) -> None:
 
 def _retried(
     wiring: "Wiring", instance: "DagsterInstance", letters: Sequence["DeadLetter"]
-) -> "Iterator[TableRetried | ModelRetried]":
+) -> "Iterator[TableRetried | ModelRetried | MonthRetried]":
     """Each domain tries its own."""
-    from backfill_assets.configuration.domains import PROCESS_METADATA
+    from backfill_assets.configuration.domains import PROCESS_METADATA, TENANT_HISTORY, WORK_ORDERS
     from backfill_assets.process_metadata import retrying as process_metadata
     from backfill_assets.tenant_history import retrying as tenant_history
+    from backfill_assets.work_orders import retrying as work_orders
 
-    ours = [letter for letter in letters if letter.domain == PROCESS_METADATA]
-    yield from tenant_history.retry_letters(
-        wiring, instance, [letter for letter in letters if letter.domain != PROCESS_METADATA]
-    )
-    yield from process_metadata.retry_letters(wiring, instance, ours)
+    def of(domain: str) -> list["DeadLetter"]:
+        return [letter for letter in letters if letter.domain == domain]
+
+    yield from tenant_history.retry_letters(wiring, instance, of(TENANT_HISTORY))
+    yield from process_metadata.retry_letters(wiring, instance, of(PROCESS_METADATA))
+    yield from work_orders.retry_letters(wiring, instance, of(WORK_ORDERS))
 
 
 def _wiring() -> Any:

@@ -11,6 +11,7 @@ from backfill_assets.cli.sandbox import demo, sandbox
 from backfill_assets.cli.state import init
 from backfill_assets.cli.tables import delete, jobs, status, table, tables
 from backfill_assets.cli.tenant_history import services, trigger
+from backfill_assets.cli.work_orders import search, work_orders
 from backfill_assets.cli.worker import worker
 
 
@@ -31,6 +32,8 @@ for command in (
     table,
     services,
     tables,
+    work_orders,
+    search,
     jobs,
     status,
     cancel,

@@ -8,7 +8,7 @@ from typing import Any
 
 TENANT_HISTORY, PROCESS_METADATA = "tenant_history", "process_metadata"
 TABLE_BACKFILL, WORK_ORDERS = "table_backfill", "work_orders"
-DOMAINS = (TENANT_HISTORY, PROCESS_METADATA, TABLE_BACKFILL)
+DOMAINS = (TENANT_HISTORY, PROCESS_METADATA, TABLE_BACKFILL, WORK_ORDERS)
 
 
 def named_domains(text: str) -> tuple[str, ...]:
@@ -27,6 +27,7 @@ def configured_domains(known: Mapping[str, Any]) -> tuple[str, ...]:
         TENANT_HISTORY: True,
         PROCESS_METADATA: known.get("metadata_enabled"),
         TABLE_BACKFILL: known.get("queue_database_url"),
+        WORK_ORDERS: known.get("work_orders_database_url"),
     }
     return tuple(name for name in DOMAINS if wanted[name])
 
