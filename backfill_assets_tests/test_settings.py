@@ -95,7 +95,7 @@ def test_a_database_url_names_the_driver_that_is_used(given: str, used: str | No
         (
             "BACKFILL_DOMAINS",
             ",",
-            "BACKFILL_DOMAINS names no domain; known are tenant_history, process_metadata, table_backfill",
+            "BACKFILL_DOMAINS names no domain; known are tenant_history, process_metadata, table_backfill, work_orders",
         ),
         (
             "BACKFILL_DATABASE_URL",
@@ -198,7 +198,7 @@ def test_everything_that_is_wrong_is_told_at_once(files: Files) -> None:
         "services.yaml: services.desk.grain must be daily, weekly or monthly, not 'hourly'",
         "tenants.yaml: tenants.acme.time_zone must be a time zone like Europe/Berlin, not 'Mars'",
         "tenants.yaml: tenants.globex.services.dusk is not a service that is known; known are desk",
-        "BACKFILL_DOMAINS names 'none', which is no domain; known are tenant_history, process_metadata, table_backfill",
+        f"BACKFILL_DOMAINS names 'none', which is no domain; known are {', '.join(DOMAINS)}",
         "BACKFILL_TENANT_SOURCE must be file or dynamodb",
     ]
 
