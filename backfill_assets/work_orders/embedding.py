@@ -5,23 +5,15 @@ text, model and dimensions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from time import perf_counter
+from dataclasses import dataclass, replace
 
 from backfill_assets.core.dead_letters import DeadLetterLedger
-from backfill_assets.core.enriched import (
-    Hit,
-    OrderTarget,
-    OrderWork,
-    StoredVector,
-    VectorVersion,
-)
+from backfill_assets.core.enriched import Hit, OrderTarget, OrderWork, StoredVector, VectorVersion
 from backfill_assets.core.enrichment import Embedder
 from backfill_assets.core.orders import Span
 from backfill_assets.core.scrubbing import Scrubber
 from backfill_assets.core.windows import Clock, utc_now
 from backfill_assets.errors import ConfigurationError, UsageError
-from backfill_assets.work_orders.letters import kinds
 from backfill_assets.work_orders.outcomes import EMBEDDING, StageDone
 from backfill_assets.work_orders.pipeline import Answer, Clean, Pipeline
 
@@ -65,24 +57,8 @@ class Embedding:
     async def embed(self, span: Span, *, most_records: int | None = None) -> StageDone:
         """Embed what is behind in a span, and count anew; `BackfillError` where it cannot be finished."""
         require_dimensions(self.target, self.embedder)
-        began = perf_counter()
-        tally = await self.pipeline.run(span, most_records)
-        stored = self.target.standing(span).records
-        behind = self.target.count_behind(span, self.version)
-        letters = self.pipeline.current_letters(span)
-        return StageDone(
-            stage=EMBEDDING,
-            span=span,
-            source_rows=stored,
-            rows=stored - behind,
-            rejected=kinds(letters),
-            is_balanced=behind == len(letters),
-            is_part=tally.is_part or not span.is_whole,
-            written=tally.written,
-            bytes=tally.written * self.embedder.dimensions * 4,
-            seconds=perf_counter() - began,
-            spent=tally.spent,
-        )
+        done = await self.pipeline.finish(span, most_records)
+        return replace(done, bytes=done.written * self.embedder.dimensions * 4)
 
     async def _ask(self, unit: Sequence[Clean]) -> Answer[StoredVector]:
         found = await self.embedder.embed([one.text for one in unit])

@@ -4,21 +4,14 @@ Here belongs what is asked for, and when a record has it already: by record, tex
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from time import perf_counter
+from dataclasses import dataclass, replace
 
 from backfill_assets.core.dead_letters import DeadLetterLedger
-from backfill_assets.core.enriched import (
-    InsightVersion,
-    OrderTarget,
-    OrderWork,
-    StoredInsight,
-)
+from backfill_assets.core.enriched import InsightVersion, OrderTarget, OrderWork, StoredInsight
 from backfill_assets.core.enrichment import InsightExtractor
 from backfill_assets.core.orders import Span
 from backfill_assets.core.scrubbing import Scrubber
 from backfill_assets.core.windows import Clock, utc_now
-from backfill_assets.work_orders.letters import kinds
 from backfill_assets.work_orders.outcomes import ENRICHMENT, StageDone
 from backfill_assets.work_orders.pipeline import Answer, Clean, Pipeline
 
@@ -62,24 +55,8 @@ class Enrichment:
 
     async def enrich(self, span: Span, *, most_records: int | None = None) -> StageDone:
         """Enrich what is behind in a span, and count anew; `BackfillError` where it cannot be finished."""
-        began = perf_counter()
-        tally = await self.pipeline.run(span, most_records)
-        stored = self.target.standing(span).records
-        behind = self.target.count_behind(span, self.version)
-        letters = self.pipeline.current_letters(span)
-        return StageDone(
-            stage=ENRICHMENT,
-            span=span,
-            source_rows=stored,
-            rows=stored - behind,
-            rejected=kinds(letters),
-            is_balanced=behind == len(letters),
-            is_part=tally.is_part or not span.is_whole,
-            written=tally.written,
-            seconds=perf_counter() - began,
-            spent=tally.spent,
-            qualities=self.target.qualities(span, self.version),
-        )
+        done = await self.pipeline.finish(span, most_records)
+        return replace(done, qualities=self.target.qualities(span, self.version))
 
     async def _ask(self, unit: Sequence[Clean]) -> Answer[StoredInsight]:
         [one] = unit

@@ -26,6 +26,16 @@ STAGES = (EXTRACTION, ENRICHMENT, EMBEDDING)
 FATAL = (BudgetExhausted, CircuitOpen, ConfigurationError, CredentialRefused, NoSuchTable, SourceUnreachable)
 
 
+@dataclass(kw_only=True)
+class Tally:
+    """What came of a span."""
+
+    written: int = 0
+    refused: int = 0
+    spent: Spent = NOTHING
+    is_part: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageDone:
     """A stage of a span that was gone through, counted anew afterwards.

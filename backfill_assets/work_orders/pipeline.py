@@ -8,25 +8,18 @@ committed, so that no more than these are lost with the process. What is asked b
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from backfill_assets.core.dead_letters import DeadLetter, DeadLetterLedger
-from backfill_assets.core.enriched import (
-    OrderTarget,
-    OrderWork,
-    Version,
-)
+from backfill_assets.core.enriched import OrderTarget, OrderWork, Version
 from backfill_assets.core.enrichment import NOTHING, Spent
-from backfill_assets.core.orders import (
-    Order,
-    Position,
-    Span,
-)
+from backfill_assets.core.orders import Order, Position, Span
 from backfill_assets.core.scrubbing import Scrubber
 from backfill_assets.core.windows import Clock
 from backfill_assets.errors import BackfillError, RejectedRecord, TransientError
-from backfill_assets.work_orders.letters import Letters, Refused, undone
-from backfill_assets.work_orders.outcomes import FATAL
+from backfill_assets.work_orders.letters import Letters, Refused, kinds, undone
+from backfill_assets.work_orders.outcomes import FATAL, StageDone, Tally
 
 READ_AT_ONCE = 250
 """Records that are read and scrubbed at once: what keeps requests busy meanwhile, and bounds memory."""
@@ -52,16 +45,6 @@ class Answer(Generic[Row]):
     rows: Sequence[Row] = ()
     refused: Sequence[Refused] = ()
     spent: Spent = NOTHING
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """What came of a span."""
-
-    written: int = 0
-    refused: int = 0
-    spent: Spent = NOTHING
-    is_part: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +82,26 @@ class Pipeline(Generic[Row]):
         current = [letter for letter in held if (letter.record_id, letter.version) in wanted]
         self.letters.resolve([letter for letter in held if letter not in current])
         return current
+
+    async def finish(self, span: Span, most_records: int | None) -> StageDone:
+        """Go through the span, and count anew what it has and what is behind still."""
+        began = perf_counter()
+        tally = await self.run(span, most_records)
+        stored = self.target.standing(span).records
+        behind = self.target.count_behind(span, self.version)
+        letters = self.current_letters(span)
+        return StageDone(
+            stage=self.stage,
+            span=span,
+            source_rows=stored,
+            rows=stored - behind,
+            rejected=kinds(letters),
+            is_balanced=behind == len(letters),
+            is_part=tally.is_part or not span.is_whole,
+            written=tally.written,
+            seconds=perf_counter() - began,
+            spent=tally.spent,
+        )
 
     async def run(self, span: Span, most_records: int | None = None) -> Tally:
         """Go through the span; raises what ends it after all that was under way has been committed."""

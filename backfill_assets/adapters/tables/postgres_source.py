@@ -116,6 +116,7 @@ class PostgresTables:
             return [Span()]
         spans: list[Span] = []
         after: Key | None = None
+        # Counts to the end of each span from the key before it, within one statement; no rows are paged through so.
         ending = sql.SQL(" ORDER BY {} OFFSET {} LIMIT 1").format(names(load.shape.key), sql.Literal(rows - 1))
         while found := self._ask(self._select(load, Span(after=after), texts(load.shape.key)) + ending):
             upto: Key = tuple(found[0])
